@@ -9,7 +9,8 @@
  * online must not wait.
  *
  * ThreadSanitizer can't see a grace period, so under it leaving the read side releases, and the end
- * of a wait acquires, one address. */
+ * of a wait acquires, one address. The same address carries what is deferred to liburcu's thread and
+ * back. */
 #ifndef BLOCKLIST_RCU_H
 #define BLOCKLIST_RCU_H
 
@@ -44,7 +45,6 @@ static inline void bl_rcu_register(void)
 /* A reader thread's last call. It must be offline. */
 static inline void bl_rcu_unregister(void)
 {
-    urcu_qsbr_thread_online(); /* liburcu unregisters threads that are online */
     urcu_qsbr_unregister_thread();
 }
 
