@@ -19,10 +19,12 @@
 #include <stdint.h>
 
 #define BL_FEEDS_MAX 4096u
-#define BL_FEED_NAME_SIZE_MAX 64u   /* with NUL; [a-z0-9._-]+, not starting with a dot or dash */
-#define BL_FEED_TEXT_SIZE_MAX 64u   /* with NUL: label, category */
-#define BL_MEMBERSHIPS_MAX 64u      /* feeds that may list one name; more are refused and counted */
-#define BL_WORDS_MAX 65535u         /* distinct categories, families, actors and operations */
+#define BL_FEED_NAME_SIZE_MAX 64u /* with NUL; [a-z0-9._-]+, not starting with a dot or dash */
+#define BL_FEED_TEXT_SIZE_MAX 64u /* with NUL: label, category */
+#define BL_MEMBERSHIPS_MAX 64u    /* feeds that may list one name; more are refused and counted */
+#define BL_WORDS_MAX 65535u       /* distinct categories, families, actors and operations */
+#define BL_WORD_SIZE_MAX 128u     /* with NUL */
+#define BL_FEED_TEXTS_MAX 65536u  /* distinct sets of properties: each is kept for the hits */
 
 /* What an entry does. DEFAULT: a membership takes its feed's action, a feed the configuration's. */
 enum bl_action {
@@ -44,13 +46,16 @@ enum bl_scope {
     BL_SCOPE_EXACT,  /* the name alone */
 };
 
-/* Text forms, as in files and Redis ("address", "operator", "exact"); NULL or -EINVAL for others. */
+/* Text forms, as in files and Redis ("address", "operator", "exact"); NULL or -EINVAL for others.
+ */
 const char *bl_action_text(enum bl_action action);
 int bl_action_from_text(const char *text, size_t size, enum bl_action *ret_action);
 const char *bl_tier_text(enum bl_tier tier);
 int bl_tier_from_text(const char *text, size_t size, enum bl_tier *ret_tier);
 
-/* A feed's properties. Immutable once published; id is stable while the process lives. */
+/* A feed's properties. Immutable once published; the struct, and so its texts, live as long as the
+ * list, also when the feed is changed or removed. The id stays the feed's while the feed is there.
+ */
 struct bl_feed {
     char name[BL_FEED_NAME_SIZE_MAX];
     char label[BL_FEED_TEXT_SIZE_MAX];    /* public: EDE text; "" if none */
@@ -72,9 +77,9 @@ struct bl_membership {
     uint16_t family;
     uint16_t actor;
     uint16_t operation;
-    uint8_t state[2]; /* ISO 3166-1 alpha-2 of the state the actor is attributed to, or zeros */
-    uint8_t confidence; /* 0..100; 255 unknown */
-    uint8_t tlp;        /* 0 unknown, 1 clear, 2 green, 3 amber, 4 amber+strict, 5 red */
+    uint8_t state[2];    /* ISO 3166-1 alpha-2 of the state the actor is attributed to, or zeros */
+    uint8_t confidence;  /* 0..100; 255 unknown */
+    uint8_t tlp;         /* 0 unknown, 1 clear, 2 green, 3 amber, 4 amber+strict, 5 red */
     uint32_t from_hour;  /* hours since 1970 UTC; 0: always was valid */
     uint32_t until_hour; /* first hour it is no longer valid; 0: for ever */
 };
@@ -100,8 +105,11 @@ void bl_list_free(struct bl_list *list); /* no reader may be online; NULL is fin
 /* ---- readers, online ---- */
 
 /* Raised once per published batch that can newly block something, before bl_list_publish() returns
- * and after the batch can be seen. Read it before a look-up: a name that a look-up did not find
- * stays unlisted while the version is the same. */
+ * and after the batch can be seen: an entry that is not an ALLOW was added, widened, or had its
+ * action or validity changed (log-only ones count: a match must be seen to be counted); an ALLOW
+ * was removed, narrowed or had its validity changed; a feed with entries got another action, tier
+ * or priority. Read it before a look-up: a name that a look-up did not find stays unlisted, but for
+ * ALLOW, while the version is the same. */
 uint64_t bl_list_version(const struct bl_list *list);
 
 /* All listed suffixes of `name` (lowered, `size` octets), longest first, at most
@@ -130,18 +138,21 @@ const char *bl_list_word_text(const struct bl_list *list, uint16_t word);
 
 /* ---- any thread ---- */
 
-uint64_t bl_list_names(const struct bl_list *list);   /* names listed */
-uint64_t bl_list_octets(const struct bl_list *list);  /* memory in use, near enough for a metric */
+uint64_t bl_list_names(const struct bl_list *list);  /* names listed */
+uint64_t bl_list_octets(const struct bl_list *list); /* memory in use, near enough for a metric */
 /* Entries of one feed; 0 for an id not in use. */
 uint64_t bl_list_feed_entries(const struct bl_list *list, uint16_t id);
 
 /* ---- the writer; changes of one batch may be seen by readers one by one ---- */
 
 /* Creates the feed, or changes its properties (name decides; id is ignored). The feed's text fields
- * must be NUL-ended. Returns the id, -ENOSPC at BL_FEEDS_MAX, -EINVAL for a bad name, -ENOMEM. */
+ * must be NUL-ended. Returns the id, -ENOSPC at BL_FEEDS_MAX or BL_FEED_TEXTS_MAX, -EINVAL for a
+ * bad name, tier or action, -ENOMEM. */
 int bl_list_feed_set(struct bl_list *list, const struct bl_feed *feed);
 
-/* Removes a feed and every membership of it. Its id may be used again after the next publish. */
+/* Removes a feed and every membership of it. Its id may be used again after the next publish. 0,
+ * -ENOENT for an id not in use, or -ENOMEM: then some of its memberships are left and the feed too;
+ * it may be tried again. */
 int bl_list_feed_remove(struct bl_list *list, uint16_t id);
 
 /* Finds a feed by name. Returns its id or -ENOENT. (Writer, or a reader that is online.) */
@@ -151,23 +162,25 @@ int bl_list_feed_find(const struct bl_list *list, const char *name);
 void bl_list_feeds(const struct bl_list *list,
                    void (*call)(void *context, const struct bl_feed *feed), void *context);
 
-/* Interns a word. Returns 1..BL_WORDS_MAX, 0 for an empty text, -ENOSPC or -ENOMEM. */
+/* Interns a word. Returns 1..BL_WORDS_MAX, 0 for an empty text, -EINVAL for one with a NUL or of
+ * BL_WORD_SIZE_MAX octets and more, -ENOSPC or -ENOMEM. */
 int bl_list_word(struct bl_list *list, const char *text, size_t size);
 
-/* Sets what membership->feed says of `name`. Returns 1 if that changed anything, 0 if it was so
- * already, -ENOSPC when BL_MEMBERSHIPS_MAX feeds list the name, -ENOMEM. */
+/* Sets what membership->feed, which must be in use, says of `name` (lowered). Returns 1 if that
+ * changed anything, 0 if it was so already, -ENOSPC when BL_MEMBERSHIPS_MAX feeds list the name,
+ * -ENOMEM. */
 int bl_list_add(struct bl_list *list, const uint8_t *name, size_t size,
                 const struct bl_membership *membership);
 
-/* Returns 1, or 0 if the feed did not list the name. */
+/* Returns 1, 0 if the feed did not list the name, or -ENOMEM. */
 int bl_list_remove(struct bl_list *list, uint16_t feed, const uint8_t *name, size_t size);
 
 /* What the feed says of the name now; false if nothing. */
 bool bl_list_get(const struct bl_list *list, uint16_t feed, const uint8_t *name, size_t size,
                  struct bl_membership *ret_membership);
 
-/* Walks all names a feed lists, in no order. The callback must not change the list; it returns false
- * to end the walk. */
+/* Walks all names a feed lists, in no order. The callback must not change the list; it returns
+ * false to end the walk. */
 void bl_list_walk(const struct bl_list *list, uint16_t feed,
                   bool (*call)(void *context, const uint8_t *name, size_t size,
                                const struct bl_membership *membership),
