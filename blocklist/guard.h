@@ -1,8 +1,9 @@
 /* guard.h - names that no feed may deny, whoever asks: the guardrail of the node.
  *
  * Importers warn earlier, but any writer can reach Redis, so the place where a change is applied is
- * the one that decides. Guards hold for every entry that is not an ALLOW, log-only ones too: their
- * feed may be switched to deny later. An ALLOW of such a name is pointless but harmless and passes.
+ * the one that decides. Guards hold for every entry whose own action is not ALLOW: log-only ones
+ * too, and those that would be an ALLOW by their feed's action only, since a feed's action can be
+ * changed later and would carry them along. An ALLOW of such a name does no harm and passes.
  *
  * Public suffixes are those of the ICANN section of the Public Suffix List (publicsuffix.org) that
  * libpsl carries. Its private section is left out: names like dyndns services are listed for good
@@ -28,7 +29,8 @@ struct bl_guards;
 int bl_guards_new(struct bl_guards **ret_guards);
 void bl_guards_free(struct bl_guards *guards); /* NULL is fine */
 
-/* The first guard that refuses to deny `name` (wire form, lowered, `size` octets), or PASS. Any thread. */
+/* The first guard that refuses to deny `name` (wire form, lowered, `size` octets), or PASS. Any
+ * thread. */
 enum bl_guard bl_guard_check(const struct bl_guards *guards, const uint8_t *name, size_t size);
 
 /* Why, as a phrase for reports: "a public suffix". "" for PASS. */

@@ -32,26 +32,30 @@ struct bl_source_reject {
 
 struct bl_source {
     enum bl_format format;
-    /* What each entry says: feed (in use), action, category and so on. The line gives the scope. */
+    /* What each entry says: feed (in use), action, category and so on. The line gives the scope.
+     * For DEFAULT in a feed of exceptions, ALLOW is stored: such entries never turn with their
+     * feed. */
     struct bl_membership membership;
-    const struct bl_guards *guards; /* checked unless the entries are ALLOW; NULL: no guards */
+    const struct bl_guards *guards; /* checked unless ALLOW is stored; NULL: no guards */
     void (*reject)(void *context, const struct bl_source_reject *reject); /* may be NULL */
     void *context;
 };
 
 struct bl_source_counts {
     uint64_t added;
-    uint64_t changed;   /* listed by the feed before, with another scope or context */
+    uint64_t changed; /* listed by the feed before, with another scope or context */
     uint64_t removed;
     uint64_t unchanged;
-    uint64_t repeated;  /* entries whose name occurred before in the same text */
-    uint64_t rejected;  /* lines or entries refused, for whatever reason */
-    uint64_t guarded;   /* those of `rejected` that a guard refused */
+    uint64_t repeated; /* entries whose name occurred before in the same text */
+    uint64_t rejected; /* lines or entries refused, for whatever reason */
+    uint64_t guarded;  /* those of `rejected` that a guard refused */
 };
 
-/* Makes the feed equal to the text or the file, and publishes. 0 or -errno: -ENOENT and the like of
- * the file, -EISDIR, -EFBIG beyond BL_SOURCE_NAMES_MAX; then nothing has changed. -ENOMEM: the same,
- * unless memory ended in the midst of the changes; then nothing has been removed. */
+/* Makes the feed equal to the text or the file, and publishes. 0 or -errno. For -ENOENT and the
+ * like of the file, -EISDIR, -EINVAL when it is neither file nor folder, -EFBIG beyond
+ * BL_SOURCE_NAMES_MAX, and for -ENOMEM while reading, nothing has changed. Where memory ends in the
+ * midst of the changes (-ENOMEM too), those made so far are published, and loading again goes on.
+ */
 int bl_source_load_text(struct bl_list *list, const struct bl_source *source, const char *text,
                         size_t size, struct bl_source_counts *ret_counts);
 int bl_source_load_file(struct bl_list *list, const struct bl_source *source, const char *path,
