@@ -1,11 +1,12 @@
 /* policy.h - which rule holds for a question, by the precedence of the list.
  *
  * Tiers: legal order, operator, feeds. The first tier with a rule that holds decides. Inside it the
- * longest matching name wins; at the same name exact before suffix, then allow before deny, then the
- * highest priority, then the feed's name (so that every node decides alike). Rules that do not hold
- * now, and log-only rules, are set aside first; the best log-only rule is still reported.
+ * longest matching name wins; at the same name exact before suffix, then allow before deny, then
+ * the highest priority, then the feed's name (so that every node decides alike). Rules that do not
+ * hold now, and log-only rules, are set aside first; the best log-only rule is still reported.
  *
- * policy_decide() is what the workers run and policy_explain() shows: there is no other precedence. */
+ * policy_decide() is what the workers run and policy_explain() shows: there is no other precedence.
+ */
 #ifndef RESOLVER_POLICY_H
 #define RESOLVER_POLICY_H
 
@@ -24,8 +25,8 @@ struct policy_rule {
 };
 
 struct policy_verdict {
-    bool decided;             /* a rule holds: `rule` is set, and may be an ALLOW */
-    bool logged;              /* a log-only rule matched: `log_rule` is set */
+    bool decided; /* a rule holds: `rule` is set, and may be an ALLOW */
+    bool logged;  /* a log-only rule matched: `log_rule` is set */
     struct policy_rule rule;
     struct policy_rule log_rule;
 };
@@ -44,9 +45,9 @@ void policy_decide(const struct bl_list *list, const struct bl_match *matches, s
 /* Why a rule lost, or that it won. */
 enum policy_place {
     POLICY_WON,
-    POLICY_LOG_ONLY,       /* counted, does not decide */
-    POLICY_NOT_BELOW,      /* an exact rule above the name asked for: it does not hold */
-    POLICY_NOT_VALID_NOW,  /* outside its validity */
+    POLICY_LOG_ONLY,      /* counted, does not decide */
+    POLICY_NOT_BELOW,     /* an exact rule above the name asked for: it does not hold */
+    POLICY_NOT_VALID_NOW, /* outside its validity */
     POLICY_WEAKER_TIER,
     POLICY_SHORTER_NAME,
     POLICY_SUFFIX_LOSES_TO_EXACT,

@@ -1,0 +1,416 @@
+#include "resolver/tcp.h"
+
+#include "blocklist/rcu.h"
+#include "resolver/quota.h"
+#include "resolver/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LENGTH_SIZE 2u /* RFC 1035, 4.2.2 */
+#define BACKLOG 1024
+#define ANSWER_ROOM (LENGTH_SIZE + MESSAGE_SIZE_MAX)
+/* What may wait for a slow reader: what was there when reading paused, and the answers to all that
+ * was read before. Past this it is closed. */
+#define QUEUE_MAX (TCP_QUEUE_HIGH + 2 * TCP_BATCH_MAX * ANSWER_ROOM)
+#define NONE UINT32_MAX
+
+struct connection {
+    struct tcp *tcp;
+    struct stream *stream; /* NULL: the slot is free */
+    struct client client;
+    uint64_t opened_ms;
+    uint64_t heard_ms;   /* last whole question or answer */
+    uint64_t stalled_ms; /* since when answers wait for the reader; 0: none do */
+    uint32_t open;       /* questions in flight */
+    uint32_t next_free;
+    uint32_t live_index; /* where in tcp.live its slot stands */
+    bool closing;
+    bool paused;
+    size_t input_size; /* octets of a message that has not come whole */
+    uint8_t input[LENGTH_SIZE + TCP_MESSAGE_SIZE_MAX];
+};
+
+struct tcp {
+    uv_loop_t *loop;
+    struct query_engine *engine;
+    struct metrics *metrics;
+    struct tcp_limits limits;
+    struct quota *quota;
+    uint8_t *answers; /* TCP_BATCH_MAX of ANSWER_ROOM */
+    struct connection *connections;
+    uint32_t free;
+    uint32_t *live; /* slots in use, in no order */
+    uint32_t live_count;
+    size_t server_count;
+    uv_tcp_t *servers;
+    struct query queries[TCP_BATCH_MAX];
+    uv_buf_t parts[TCP_BATCH_MAX];
+};
+
+/* ---- connections ---- */
+
+static void closed(void *context)
+{
+    struct connection *connection = context;
+    struct tcp *tcp = connection->tcp;
+    quota_give(tcp->quota, connection->client.address);
+    connection->stream = NULL;
+    connection->client.tcp.generation++; /* answers that are still on their way find nobody */
+    connection->next_free = tcp->free;
+    tcp->free = connection->client.tcp.slot;
+
+    uint32_t last = tcp->live[--tcp->live_count];
+    tcp->live[connection->live_index] = last;
+    tcp->connections[last].live_index = connection->live_index;
+}
+
+static void close_connection(struct connection *connection)
+{
+    if (!connection->closing) {
+        connection->closing = true;
+        stream_close(connection->stream, closed);
+    }
+}
+
+/* A connection is read while it can take more answers. */
+static void pause_or_resume(struct connection *connection)
+{
+    bool full =
+        connection->open >= TCP_OPEN_MAX || stream_queue_size(connection->stream) > TCP_QUEUE_HIGH;
+    if (full && !connection->paused) {
+        stream_read_pause(connection->stream);
+        connection->paused = true;
+    } else if (!full && connection->paused) {
+        connection->paused = false;
+        if (stream_read_resume(connection->stream) != 0) {
+            close_connection(connection);
+        }
+    }
+}
+
+static void write_answers(struct connection *connection, unsigned count)
+{
+    struct tcp *tcp = connection->tcp;
+    int r = stream_write(connection->stream, tcp->parts, count);
+    if (r != 0) {
+        if (r == -ENOBUFS) {
+            metrics_add(tcp->metrics, METRIC_TCP_CLOSED_SLOW, 1);
+        }
+        close_connection(connection);
+        return;
+    }
+    if (connection->stalled_ms == 0 && stream_queue_size(connection->stream) > 0) {
+        connection->stalled_ms = uv_now(tcp->loop);
+    }
+    pause_or_resume(connection);
+}
+
+static void put_length(uint8_t *at, size_t size)
+{
+    at[0] = (uint8_t)(size >> 8);
+    at[1] = (uint8_t)size;
+}
+
+static uint8_t *answer_at(struct tcp *tcp, unsigned index)
+{
+    return tcp->answers + (size_t)index * ANSWER_ROOM;
+}
+
+static void work(struct connection *connection, unsigned count)
+{
+    struct tcp *tcp = connection->tcp;
+    unsigned part_count = 0;
+
+    if (count == 0) {
+        return;
+    }
+    bl_rcu_online();
+    query_batch(tcp->engine, tcp->queries, count);
+    bl_rcu_offline();
+    connection->heard_ms = uv_now(tcp->loop);
+    for (unsigned i = 0; i < count; i++) {
+        if (tcp->queries[i].outcome == QUERY_PENDING) {
+            connection->open++;
+        } else if (tcp->queries[i].outcome == QUERY_ANSWERED) {
+            uint8_t *answer = answer_at(tcp, i);
+            put_length(answer, tcp->queries[i].answer_size);
+            tcp->parts[part_count++] =
+                uv_buf_init((char *)answer, (unsigned)(LENGTH_SIZE + tcp->queries[i].answer_size));
+        }
+    }
+    if (part_count > 0) {
+        write_answers(connection, part_count);
+    } else {
+        pause_or_resume(connection);
+    }
+}
+
+static void add_query(struct connection *connection, unsigned index, const uint8_t *message,
+                      size_t size)
+{
+    struct tcp *tcp = connection->tcp;
+    tcp->queries[index] = (struct query){
+        .packet = message,
+        .packet_size = size,
+        .client = &connection->client,
+        .answer = answer_at(tcp, index) + LENGTH_SIZE,
+    };
+}
+
+/* The size of the message whose length starts at `octets`; 0 for one that no question has. */
+static size_t message_size(const uint8_t *octets)
+{
+    size_t size = (size_t)octets[0] << 8 | octets[1];
+    return size >= DNS_HEADER_SIZE && size <= TCP_MESSAGE_SIZE_MAX ? size : 0;
+}
+
+/* Completes the message begun in an earlier read. Returns how many octets that took. */
+static size_t complete(struct connection *connection, const uint8_t *octets, size_t size)
+{
+    size_t used = 0;
+    while (used < size && connection->input_size < LENGTH_SIZE) {
+        connection->input[connection->input_size++] = octets[used++];
+    }
+    if (connection->input_size < LENGTH_SIZE) {
+        return used;
+    }
+    size_t message = message_size(connection->input);
+    if (message == 0) {
+        metrics_add(connection->tcp->metrics, METRIC_DROPPED_MALFORMED, 1);
+        close_connection(connection);
+        return used;
+    }
+    size_t missing = LENGTH_SIZE + message - connection->input_size;
+    size_t taken = size - used < missing ? size - used : missing;
+    memcpy(connection->input + connection->input_size, octets + used, taken);
+    connection->input_size += taken;
+    if (taken == missing) {
+        add_query(connection, 0, connection->input + LENGTH_SIZE, message);
+        connection->input_size = 0;
+        work(connection, 1);
+    }
+    return used + taken;
+}
+
+static void read_octets(void *context, const uint8_t *octets, size_t size)
+{
+    struct connection *connection = context;
+    size_t used = connection->input_size > 0 ? complete(connection, octets, size) : 0;
+    unsigned count = 0;
+
+    /* What was read is worked on even when reading has paused meanwhile: 64 KiB bound it. */
+    while (!connection->closing && size - used >= LENGTH_SIZE) {
+        size_t message = message_size(octets + used);
+        if (message == 0) {
+            metrics_add(connection->tcp->metrics, METRIC_DROPPED_MALFORMED, 1);
+            work(connection, count);
+            close_connection(connection);
+            return;
+        }
+        if (size - used < LENGTH_SIZE + message) {
+            break;
+        }
+        add_query(connection, count++, octets + used + LENGTH_SIZE, message);
+        used += LENGTH_SIZE + message;
+        if (count == TCP_BATCH_MAX) {
+            work(connection, count);
+            count = 0;
+        }
+    }
+    if (connection->closing) {
+        return;
+    }
+    work(connection, count);
+    memcpy(connection->input + connection->input_size, octets + used, size - used);
+    connection->input_size += size - used;
+}
+
+static void ended(void *context, int error)
+{
+    (void)error;
+    close_connection(context);
+}
+
+static void drained(void *context)
+{
+    struct connection *connection = context;
+    connection->stalled_ms = 0;
+    pause_or_resume(connection);
+}
+
+static void read_address(const struct sockaddr_storage *peer, struct client *client)
+{
+    client->ipv4 = peer->ss_family == AF_INET;
+    if (client->ipv4) {
+        memset(client->address, 0, 10);
+        client->address[10] = client->address[11] = 0xff;
+        memcpy(client->address + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
+    } else {
+        memcpy(client->address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
+    }
+}
+
+static const struct stream_calls calls = {.read = read_octets, .ended = ended, .drained = drained};
+
+static void refused(void *context)
+{
+    (void)context;
+}
+
+static void connected(uv_stream_t *server, int status)
+{
+    struct tcp *tcp = server->data;
+    struct stream *stream;
+    struct sockaddr_storage peer;
+    struct connection *connection = tcp->free == NONE ? NULL : &tcp->connections[tcp->free];
+    if (status != 0 || stream_accept(server, QUEUE_MAX, &calls, connection, &stream) != 0) {
+        return;
+    }
+    struct client client = {.transport = CLIENT_TCP, .verified = true};
+    bool taken = connection != NULL && stream_peer(stream, &peer) == 0;
+    if (taken) {
+        read_address(&peer, &client);
+        taken = quota_take(tcp->quota, client.address, tcp->limits.clients_each_max);
+    }
+    if (!taken) {
+        metrics_add(tcp->metrics, METRIC_TCP_REFUSED, 1);
+        stream_close(stream, refused);
+        return;
+    }
+    metrics_add(tcp->metrics, METRIC_TCP_ACCEPTED, 1);
+    tcp->free = connection->next_free;
+    connection->live_index = tcp->live_count;
+    tcp->live[tcp->live_count++] = connection->client.tcp.slot;
+    client.tcp.slot = connection->client.tcp.slot;
+    client.tcp.generation = connection->client.tcp.generation;
+    connection->client = client;
+    connection->stream = stream;
+    connection->opened_ms = connection->heard_ms = uv_now(tcp->loop);
+    connection->stalled_ms = 0;
+    connection->open = 0;
+    connection->closing = connection->paused = false;
+    connection->input_size = 0;
+}
+
+/* ---- what the worker calls ---- */
+
+void tcp_send(struct tcp *tcp, const struct client *client, const uint8_t *answer, size_t size)
+{
+    struct connection *connection = &tcp->connections[client->tcp.slot];
+    if (connection->stream == NULL || connection->closing ||
+        connection->client.tcp.generation != client->tcp.generation) {
+        metrics_add(tcp->metrics, METRIC_DROPPED_CLIENT_GONE, 1);
+        return;
+    }
+    uint8_t length[LENGTH_SIZE];
+    put_length(length, size);
+    tcp->parts[0] = uv_buf_init((char *)length, sizeof(length));
+    tcp->parts[1] = uv_buf_init((char *)(uintptr_t)answer, (unsigned)size);
+    connection->open--;
+    connection->heard_ms = uv_now(tcp->loop);
+    write_answers(connection, 2);
+}
+
+void tcp_tick(struct tcp *tcp)
+{
+    uint64_t now_ms = uv_now(tcp->loop);
+    for (uint32_t i = 0; i < tcp->live_count; i++) {
+        struct connection *connection = &tcp->connections[tcp->live[i]];
+        if (connection->closing) {
+            continue;
+        }
+        if (now_ms - connection->opened_ms >= tcp->limits.total_ms) {
+            metrics_add(tcp->metrics, METRIC_TCP_CLOSED_TOTAL, 1);
+            close_connection(connection);
+        } else if (connection->stalled_ms != 0 &&
+                   now_ms - connection->stalled_ms >= tcp->limits.idle_ms) {
+            metrics_add(tcp->metrics, METRIC_TCP_CLOSED_SLOW, 1);
+            close_connection(connection);
+        } else if (connection->open == 0 && connection->stalled_ms == 0 &&
+                   now_ms - connection->heard_ms >= tcp->limits.idle_ms) {
+            metrics_add(tcp->metrics, METRIC_TCP_CLOSED_IDLE, 1);
+            close_connection(connection);
+        }
+    }
+}
+
+static int listen_all(struct tcp *tcp, struct door *doors, size_t door_count)
+{
+    for (size_t i = 0; i < door_count; i++) {
+        if (doors[i].tcp < 0) {
+            continue;
+        }
+        uv_tcp_t *server = &tcp->servers[tcp->server_count];
+        int r = uv_tcp_init(tcp->loop, server);
+        if (r != 0) {
+            return r;
+        }
+        server->data = tcp;
+        tcp->server_count++;
+        r = uv_tcp_open(server, doors[i].tcp);
+        if (r == 0) {
+            doors[i].tcp = -1;
+            r = uv_listen((uv_stream_t *)server, BACKLOG, connected);
+        }
+        if (r != 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+int tcp_start(uv_loop_t *loop, struct door *doors, size_t door_count,
+              const struct tcp_limits *limits, const struct bl_secret *secret,
+              struct query_engine *engine, struct metrics *metrics, struct tcp **ret_tcp)
+{
+    struct tcp *tcp = calloc(1, sizeof(*tcp));
+    *ret_tcp = tcp;
+    if (tcp == NULL) {
+        return -ENOMEM;
+    }
+    tcp->loop = loop;
+    tcp->engine = engine;
+    tcp->metrics = metrics;
+    tcp->limits = *limits;
+    tcp->quota = quota_new(limits->clients_max, secret);
+    tcp->answers = malloc((size_t)TCP_BATCH_MAX * ANSWER_ROOM);
+    tcp->connections = calloc(limits->clients_max, sizeof(tcp->connections[0]));
+    tcp->live = calloc(limits->clients_max, sizeof(tcp->live[0]));
+    tcp->servers = calloc(door_count > 0 ? door_count : 1, sizeof(tcp->servers[0]));
+    if (tcp->quota == NULL || tcp->answers == NULL || tcp->connections == NULL ||
+        tcp->live == NULL || tcp->servers == NULL) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < limits->clients_max; i++) {
+        tcp->connections[i].tcp = tcp;
+        tcp->connections[i].client.tcp.slot = i;
+        tcp->connections[i].next_free = i + 1 < limits->clients_max ? i + 1 : NONE;
+    }
+    return listen_all(tcp, doors, door_count);
+}
+
+void tcp_stop(struct tcp *tcp)
+{
+    for (size_t i = 0; i < tcp->server_count; i++) {
+        uv_close((uv_handle_t *)&tcp->servers[i], NULL);
+    }
+    for (uint32_t i = 0; i < tcp->live_count; i++) {
+        close_connection(&tcp->connections[tcp->live[i]]);
+    }
+}
+
+void tcp_free(struct tcp *tcp)
+{
+    if (tcp != NULL) {
+        quota_free(tcp->quota);
+        free(tcp->answers);
+        free(tcp->connections);
+        free(tcp->live);
+        free(tcp->servers);
+        free(tcp);
+    }
+}
