@@ -1,6 +1,7 @@
 """A real Redis of the test's own, with the users that the documentation tells operators to make."""
 
 import os
+import re
 import signal
 import socket
 
@@ -10,6 +11,21 @@ from .wait import PATIENCE, until
 NODE_PASSWORD = "node-secret"
 OPERATOR_PASSWORD = "operator-secret"
 ADMIN_PASSWORD = "admin-secret"
+
+
+LISTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "blocklist")
+
+
+def rules(user):
+    """A user's rights, as blocklist/PROTOCOL.md gives them to operators."""
+    with open(os.path.join(LISTS, "PROTOCOL.md"), encoding="utf-8") as file:
+        return re.search(rf"^    user {user} +on >SECRET (.+)$", file.read(), re.MULTILINE).group(1)
+
+
+def script():
+    """The text of the only writer."""
+    with open(os.path.join(LISTS, "change.lua"), encoding="utf-8") as file:
+        return file.read()
 
 
 class RedisError(Exception):
@@ -66,8 +82,8 @@ class Redis:
         with open(acl, "w", encoding="ascii") as file:
             file.write(
                 f"user default on >{ADMIN_PASSWORD} ~* &* +@all\n"
-                f"user node on >{NODE_PASSWORD} {NODE_RULES}\n"
-                f"user operator on >{OPERATOR_PASSWORD} {OPERATOR_RULES}\n"
+                f"user node on >{NODE_PASSWORD} {rules('node')}\n"
+                f"user operator on >{OPERATOR_PASSWORD} {rules('operator')}\n"
             )
         self.config = os.path.join(self.home, "redis.conf")
         with open(self.config, "w", encoding="ascii") as file:
@@ -125,7 +141,17 @@ class Redis:
             file.write(password + "\n")
         return path
 
+    def write(self, operation, feed, *items, lineage="11111111-2222-3333-4444-555555555555"):
+        """One call of the writers' script, as the operator's user. Returns the revision."""
+        connection = Connection(self.path)
+        try:
+            connection.call("AUTH", "operator", OPERATOR_PASSWORD)
+            return connection.call(
+                "EVAL", script(), 5, "{sh}:meta", "{sh}:feeds", "{sh}:log", "{sh}:feed:" + feed,
+                "{sh}:f:" + feed, operation, feed, "test", "", lineage, *items)[0]
+        finally:
+            connection.close()
 
-# As blocklist/PROTOCOL.md gives them.
-NODE_RULES = "resetkeys ~{sh}:* resetchannels -@all +@read +@connection +@write -@dangerous"
-OPERATOR_RULES = "resetkeys ~{sh}:* resetchannels -@all +@read +@write +@connection +evalsha +eval +script|load -@dangerous"
+    def revision(self):
+        """The list's revision in Redis; 0 if there is none."""
+        return int(self.call("HGET", "{sh}:meta", "revision") or 0)
