@@ -30,8 +30,8 @@ struct hit {
     bool verified;        /* the client's address is proven (TCP, or a valid cookie) */
     uint8_t entry_offset; /* where in `name` the listed name starts */
     uint8_t name_size;
-    uint8_t name[HIT_NAME_SIZE_MAX]; /* what was asked, wire form, lowered */
-    uint8_t chain_size;              /* 0: the question's own name is listed; else the size of: */
+    uint8_t name[HIT_NAME_SIZE_MAX];  /* what was asked, wire form, lowered */
+    uint8_t chain_size;               /* 0: the question's own name is listed; else the size of: */
     uint8_t chain[HIT_NAME_SIZE_MAX]; /* the listed name of its CNAME chain, wire form, lowered */
 };
 

@@ -1,7 +1,7 @@
 /* tally.h - hits tagged, folded and counted.
  *
- * The tally thread drains the workers' rings every 50 ms, finds each client's country and network (a
- * cache per /24 and /48 before the MMDB), counts exactly, and folds equal hits (client in its
+ * The tally thread drains the workers' rings every 50 ms, finds each client's country and network
+ * (a cache per /24 and /48 before the MMDB), counts exactly, and folds equal hits (client in its
  * configured form, name, type, feed) of a second into one line for the hit log. It never touches a
  * disk: lines go to the hit log's bounded queue, and what does not fit is counted as dropped.
  * Counters live in memory, bounded; a country is two letters, ZZ when the database has no entry, XX
@@ -27,8 +27,8 @@ struct tally_options {
 
 struct tally;
 
-/* `rings` are borrowed and must outlive the tally; `log` may be NULL. A database that can't be opened
- * fails with -errno and a message in ret_error (256 octets). */
+/* `rings` are borrowed and must outlive the tally; `log` may be NULL. A database that can't be
+ * opened fails with -errno and a message in ret_error (256 octets). */
 int tally_start(const struct tally_options *options, struct hit_ring *const *rings,
                 size_t ring_count, struct hitlog *log, struct tally **ret_tally, char *ret_error);
 /* Drains the rings a last time, writes open lines, ends the thread. NULL is fine. */
@@ -40,21 +40,21 @@ int tally_reload(struct tally *tally, const struct tally_options *options, char 
 
 /* Any thread. Counts since the start. The callbacks run under the tally's lock: be quick. */
 struct tally_count {
-    const char *feed;     /* by_feed: the feed, its category and action */
+    const char *feed; /* by_feed: the feed, its category and action */
     const char *category;
     const char *action;
-    char country[3];      /* by_country */
+    char country[3]; /* by_country */
     uint64_t count;
 };
-void tally_by_feed(struct tally *tally, void (*call)(void *context, const struct tally_count *count),
-                   void *context);
+void tally_by_feed(struct tally *tally,
+                   void (*call)(void *context, const struct tally_count *count), void *context);
 void tally_by_country(struct tally *tally,
                       void (*call)(void *context, const struct tally_count *count), void *context);
 
 struct tally_totals {
-    uint64_t counted;        /* questions */
-    uint64_t ring_drops;     /* questions lost in the rings */
-    uint64_t line_drops;     /* lines the hit log had no room for */
+    uint64_t counted;    /* questions */
+    uint64_t ring_drops; /* questions lost in the rings */
+    uint64_t line_drops; /* lines the hit log had no room for */
     uint64_t lookup_failures;
     int64_t country_build_s; /* build time of the MMDB, 0: none */
     int64_t asn_build_s;
