@@ -1,13 +1,13 @@
 #include "resolver/options.h"
 
 #include "blocklist/format.h"
+#include "resolver/cache.h"
 #include "resolver/log.h"
 #include "resolver/value.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define M (INT64_C(1) << 20)
 #define G (INT64_C(1) << 30)
 #define SECOND_MS 1000
 #define MINUTE_MS (60 * SECOND_MS)
@@ -233,7 +233,7 @@ const struct option options[] = {
      .type = OPTION_MAPPING, .list = true, LATER},
 
     {"cache.size", "256M", "Memory for answers, in octets: a hard bound.", .type = OPTION_SIZE,
-     .min = 1 * M, .max = 1024 * G, IN(cache.size)},
+     .min = CACHE_SIZE_MIN, .max = 1024 * G, IN(cache.size)},
     {"cache.min_ttl", "0s", "Answers are kept at least this long.", .type = OPTION_DURATION_S,
      .max = HOUR_S, IN(cache.min_ttl_s)},
     {"cache.max_ttl", "1d", "Answers are kept at most this long.", .type = OPTION_DURATION_S,

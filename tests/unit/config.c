@@ -164,7 +164,7 @@ static void writes_each_value_into_its_field(void **state)
                                  "           ipv6: [], ttl: 0s, text: \"\"}\n"
                                  "recursion: {processes: 2, outgoing: ['::1', 127.0.0.1],\n"
                                  "            query_localhost: true, timeout: 100ms}\n"
-                                 "cache: {size: 2M, max_ttl: 2d}\n"
+                                 "cache: {size: 9M, max_ttl: 2d}\n"
                                  "hits: {client: none, truncate: {ipv4: 0}}\n"
                                  "http: {listen: []}\n");
     assert_string_equal(config->node.name, "n-1");
@@ -195,7 +195,7 @@ static void writes_each_value_into_its_field(void **state)
     assert_string_equal(config->recursion.outgoing[0], "::1");
     assert_true(config->recursion.query_localhost);
     assert_int_equal(config->recursion.timeout_ms, 100);
-    assert_int_equal(config->cache.size, 2 << 20);
+    assert_int_equal(config->cache.size, 9 << 20);
     assert_int_equal(config->cache.max_ttl_s, 172800);
     assert_int_equal(config->hits.client, CONFIG_CLIENT_NONE);
     assert_int_equal(config->hits.truncate_ipv4, 0);
@@ -322,7 +322,7 @@ static void says_where_a_mistake_stands_and_what_to_do(void **state)
         {"cache: {size: 256MB}", "f:1:15: cache.size: \"256MB\" is not a size; write octets, or a "
                                  "number with K, M or G: 256M"},
         {"cache: {size: 1K}",
-         "f:1:15: cache.size: \"1K\" is out of range; it must be within 1M..1024G"},
+         "f:1:15: cache.size: \"1K\" is out of range; it must be within 8M..1024G"},
         {"recursion: {ipv4: yes}", "f:1:19: recursion.ipv4: \"yes\" is neither true nor false"},
         {"node: {state_dir: var}",
          "f:1:19: node.state_dir: \"var\" must be an absolute path: write it from / on"},
@@ -398,7 +398,7 @@ static void says_where_a_mistake_stands_and_what_to_do(void **state)
         {"limits:\n\t- x", "f:2:1: YAML syntax: found character that cannot start any token while "
                            "scanning for the next token"},
         {"a: [",
-         "f:1:5: YAML syntax: did not find expected node content while parsing a flow node"},
+         "f:2:1: YAML syntax: did not find expected node content while parsing a flow node"},
         {"node: &x {}", "f:1:7: anchors (&), aliases (*) and tags (!) are not read here; quote the "
                         "value if it starts with such a character, or write it out"},
         {"node: *x", "f:1:7: anchors (&), aliases (*) and tags (!) are not read here; quote the "
