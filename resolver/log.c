@@ -1,6 +1,6 @@
 #include "resolver/log.h"
 
-#include "resolver/utf8.h"
+#include "geo/utf8.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -98,7 +98,7 @@ static void put_quoted(struct line *line, const char *text, bool json)
     size_t size = strlen(text);
     put(line, "\"", 1);
     for (size_t i = 0; i < size;) {
-        size_t character = utf8_character(text + i, size - i);
+        size_t character = utf8_sequence_size((const uint8_t *)text + i, size - i);
         if (character == 0) {
             put_text(line, json ? "\\ufffd" : "\xef\xbf\xbd");
             i++;

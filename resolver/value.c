@@ -1,6 +1,6 @@
 #include "resolver/value.h"
 
-#include "resolver/utf8.h"
+#include "geo/utf8.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -199,7 +199,7 @@ static bool has_only(const char *text, const char *more)
 static int check_text(const struct option *option, const char *text, size_t size, char *problem)
 {
     for (size_t i = 0, character; i < size; i += character) {
-        character = utf8_character(text + i, size - i);
+        character = utf8_sequence_size((const uint8_t *)text + i, size - i);
         if (character == 0) {
             return refuse(problem, "it is not UTF-8");
         }
