@@ -1,5 +1,5 @@
-/* Runs a fuzz target over each file of a folder, so that whatever once crashed it is a test for good,
- * and over every cut of each file, which finds what reads past an end. */
+/* Runs a fuzz target over each file of a folder, so that whatever once crashed it is a test for
+ * good, and over every cut of each file, which finds what reads past an end. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +11,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In a heap copy of exactly its size, so that under AddressSanitizer one octet too many is a crash. */
+/* In a heap copy of exactly its size, so that under AddressSanitizer one octet too many is a crash.
+ */
 static void run(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size > 0 ? size : 1);
