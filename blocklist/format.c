@@ -97,7 +97,8 @@ static const char *octets_reason(struct token token)
             return "octets that are not ASCII (international names must be written as xn--...)";
         }
     }
-    if (is_address(token)) {
+    bool dot = token.size > 1 && token.text[token.size - 1] == '.';
+    if (is_address((struct token){token.text, token.size - (dot ? 1 : 0)})) {
         return "an IP address instead of a name";
     }
     for (size_t i = 0; i < token.size; i++) {

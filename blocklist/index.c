@@ -18,8 +18,8 @@
 #define SLOT_EMPTY 0u /* nothing, and nothing further on */
 #define SLOT_DEAD 1u  /* a name was removed; look further */
 
-/* A block is copied when this part of its arena is dead; small ones are not worth it. */
-#define DEAD_UNITS_MIN 64u
+/* A block more than half of whose arena is dead is copied, but not for less than this. */
+#define DEAD_UNITS_MIN 32u
 
 struct bl_record {
     _Atomic(const struct bl_context *) context;

@@ -9,8 +9,8 @@
  * online must not wait.
  *
  * ThreadSanitizer can't see a grace period, so under it leaving the read side releases, and the end
- * of a wait acquires, one address. The same address carries what is deferred to liburcu's thread and
- * back. */
+ * of a wait acquires, one address. The same address carries what is deferred to liburcu's thread
+ * and back. */
 #ifndef BLOCKLIST_RCU_H
 #define BLOCKLIST_RCU_H
 
@@ -75,7 +75,8 @@ struct bl_rcu_deferred {
  * reader that is online. `deferred` must live until then. */
 void bl_rcu_defer(struct bl_rcu_deferred *deferred, void (*call)(struct bl_rcu_deferred *deferred));
 
-/* Returns when everything deferred so far has been called. For shutdown and tests. */
+/* Returns when everything deferred so far has been called. For shutdown and tests; the caller must
+ * be offline. */
 void bl_rcu_barrier(void);
 
 #endif
