@@ -37,11 +37,17 @@ def sentence(test):
 class Result(unittest.TestResult):
     """Prints one line a test, and the reason below it when it failed."""
 
+    def __init__(self):
+        super().__init__()
+        self.failed = []  # a test with several faults counts once
+
     def startTest(self, test):
         super().startTest(test)
         self.began = time.monotonic()
 
     def _say(self, word, test, text=""):
+        if word == "FAIL" and test not in self.failed[-1:]:
+            self.failed.append(test)
         name = sentence(test) if hasattr(test, "_testMethodName") else test.id()
         print(f"{word:4} {time.monotonic() - getattr(self, 'began', time.monotonic()):5.1f} s  {name}")
         if text:
@@ -101,10 +107,11 @@ def main():
             print("\n".join(map(sentence, tests)))
             return 0
         unittest.TestSuite(tests).run(result)
-    failed = len(result.failures) + len(result.errors)
-    skipped = len(result.skipped)
-    print(f"system tests: {max(result.testsRun - failed - skipped, 0)} passed, {failed} failed, "
-          f"{skipped} skipped")
+    failed, skipped = len(result.failed), len(result.skipped)
+    for test in result.failed:
+        print("FAIL", sentence(test) if hasattr(test, "_testMethodName") else test.id())
+    passed = max(result.testsRun - failed - skipped, 0)
+    print(f"system tests: {passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or result.testsRun == 0 else 0
 
 
