@@ -12,7 +12,7 @@ struct query_engine *query_engine_new(const struct query_parts *parts)
         return NULL;
     }
     engine->parts = *parts;
-    engine->fold.ring = parts->hits;
+    engine->hits.ring = parts->hits;
     engine->pendings = pendings_new(parts->pending_max);
     engine->quota = quota_new(parts->pending_max, parts->secret);
     if (engine->pendings == NULL || engine->quota == NULL) {
@@ -156,7 +156,7 @@ bool query_is_blocked(struct query_engine *engine, const struct client *client,
     bool blocks = policy_blocks(&verdict);
     if (blocks || (verdict.logged && !again)) {
         query_count(engine, METRIC_HITS_LISTED);
-        fold_add(&engine->fold, engine->parts.list, client, question,
+        hits_add(&engine->hits, engine->parts.list, client, question,
                  blocks ? &verdict.rule : &verdict.log_rule, chain, engine->wall_s);
     }
     if (blocks) {
@@ -403,5 +403,5 @@ void query_batch(struct query_engine *engine, struct query *queries, size_t quer
         solve(engine, open[i], &engine->questions[i], &engine->lookups[i], engine->hashes[i],
               list_version);
     }
-    fold_flush(&engine->fold);
+    hits_flush(&engine->hits);
 }

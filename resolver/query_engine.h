@@ -4,7 +4,7 @@
 #define RESOLVER_QUERY_ENGINE_H
 
 #include "resolver/answer.h"
-#include "resolver/fold.h"
+#include "resolver/hits.h"
 #include "resolver/pending.h"
 #include "resolver/policy.h"
 #include "resolver/query.h"
@@ -22,7 +22,7 @@ struct query_engine {
     struct bl_lookup lookups[BL_BATCH_MAX];
     uint64_t hashes[BL_BATCH_MAX];
     struct bl_match matches[BL_NAME_LABELS_MAX + 1]; /* of names looked up one by one */
-    struct fold fold;
+    struct hits hits;
     struct message_scratch scratch;
     uint8_t out[MESSAGE_SIZE_MAX]; /* answers to what was pending */
 };

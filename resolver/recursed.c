@@ -149,7 +149,7 @@ void query_answered(void *context, struct recurse_waiter waiter,
 
 void query_flush_hits(struct query_engine *engine)
 {
-    fold_flush(&engine->fold);
+    hits_flush(&engine->hits);
 }
 
 void query_tick(struct query_engine *engine)

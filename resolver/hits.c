@@ -1,4 +1,4 @@
-#include "resolver/fold.h"
+#include "resolver/hits.h"
 
 #include <string.h>
 
@@ -26,7 +26,7 @@ static bool is_equal(const struct hit *hit, const struct client *client,
            (chain_size == 0 || memcmp(hit->chain, chain, chain_size) == 0);
 }
 
-void fold_add(struct fold *fold, const struct bl_list *list, const struct client *client,
+void hits_add(struct hits *hits, const struct bl_list *list, const struct client *client,
               const struct question *question, const struct policy_rule *rule, const uint8_t *chain,
               int64_t now_s)
 {
@@ -34,19 +34,19 @@ void fold_add(struct fold *fold, const struct bl_list *list, const struct client
     const char *action = bl_action_text(rule->action);
     uint32_t mark = mark_of(client, question, rule);
 
-    for (uint32_t i = 0; i < fold->count; i++) {
-        if (fold->marks[i] == mark &&
-            is_equal(&fold->hits[i], client, question, feed, action, chain)) {
-            fold->hits[i].count++;
+    for (uint32_t i = 0; i < hits->count; i++) {
+        if (hits->marks[i] == mark &&
+            is_equal(&hits->rows[i], client, question, feed, action, chain)) {
+            hits->rows[i].count++;
             return;
         }
     }
-    if (fold->count == FOLD_HITS_MAX) {
-        fold_flush(fold);
+    if (hits->count == HITS_MAX) {
+        hits_flush(hits);
     }
 
-    struct hit *hit = &fold->hits[fold->count];
-    fold->marks[fold->count++] = mark;
+    struct hit *hit = &hits->rows[hits->count];
+    hits->marks[hits->count++] = mark;
     uint16_t category = rule->membership->category;
     hit->time_s = now_s;
     hit->count = 1;
@@ -69,10 +69,10 @@ void fold_add(struct fold *fold, const struct bl_list *list, const struct client
     }
 }
 
-void fold_flush(struct fold *fold)
+void hits_flush(struct hits *hits)
 {
-    for (uint32_t i = 0; i < fold->count; i++) {
-        (void)hit_ring_push(fold->ring, &fold->hits[i]); /* a full ring counts its own drops */
+    for (uint32_t i = 0; i < hits->count; i++) {
+        (void)hit_ring_push(hits->ring, &hits->rows[i]); /* a full ring counts its own drops */
     }
-    fold->count = 0;
+    hits->count = 0;
 }

@@ -1,6 +1,6 @@
-/* fold.h - the hits of one batch, equal ones folded, on their way to the worker's ring. */
-#ifndef RESOLVER_FOLD_H
-#define RESOLVER_FOLD_H
+/* hits.h - the hits of one batch, equal ones folded, on their way to the worker's ring. */
+#ifndef RESOLVER_HITS_H
+#define RESOLVER_HITS_H
 
 #include "blocklist/list.h"
 #include "geo/hit.h"
@@ -10,22 +10,22 @@
 
 #include <stdint.h>
 
-#define FOLD_HITS_MAX BL_BATCH_MAX
+#define HITS_MAX BL_BATCH_MAX
 
-struct fold {
+struct hits {
     struct hit_ring *ring;
     uint32_t count;
-    uint32_t marks[FOLD_HITS_MAX]; /* hash of each hit's key: compared first */
-    struct hit hits[FOLD_HITS_MAX];
+    uint32_t marks[HITS_MAX]; /* hash of each hit's key: compared first */
+    struct hit rows[HITS_MAX];
 };
 
 /* Takes in one question that matched: by its own name, or by `chain` (a listed name of its CNAME
  * chain, lowered) when that is not NULL. The list's texts that it refers to outlive it. */
-void fold_add(struct fold *fold, const struct bl_list *list, const struct client *client,
+void hits_add(struct hits *hits, const struct bl_list *list, const struct client *client,
               const struct question *question, const struct policy_rule *rule, const uint8_t *chain,
               int64_t now_s);
 
 /* Pushes everything to the ring. */
-void fold_flush(struct fold *fold);
+void hits_flush(struct hits *hits);
 
 #endif
