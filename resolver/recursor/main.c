@@ -15,6 +15,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,7 +163,12 @@ int main(int argc, char **argv)
     static struct start start;
     int type = 0;
     socklen_t size = sizeof(type);
-    (void)argv;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        const struct scmp_version *seccomp = seccomp_version();
+        printf("sinkhole-recursor with libunbound %s, libuv %s, libseccomp %u.%u.%u\n",
+               ub_version(), uv_version_string(), seccomp->major, seccomp->minor, seccomp->micro);
+        return 0;
+    }
     if (argc != 1 || getsockopt(CONTROL_SOCKET, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
         type != SOCK_SEQPACKET) {
         fprintf(stderr, "sinkhole-recursor is started by sinkholed, not by hand\n");
