@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BL_LABEL_SIZE_MAX 63u /* RFC 1035, 2.3.4 */
-#define BL_NAME_SIZE_MAX 255u /* the same; counts length octets and the root label */
-#define BL_NAME_LABELS_MAX 127u /* 127 labels of one octet and the root make 255 */
+#define BL_LABEL_SIZE_MAX 63u       /* RFC 1035, 2.3.4 */
+#define BL_NAME_SIZE_MAX 255u       /* the same; counts length octets and the root label */
+#define BL_NAME_LABELS_MAX 127u     /* 127 labels of one octet and the root make 255 */
 #define BL_NAME_TEXT_SIZE_MAX 1009u /* every octet as \ddd, the dots, and the NUL */
 
 /* The process's secret for hashing: new at every start, so that nobody can aim at a bucket. */

@@ -36,7 +36,7 @@ struct entries {
 struct names {
     struct entries entries;
     struct bl_secret secret;
-    uint32_t *slots; /* place / UNIT + 1; 0: empty. At most half are in use. */
+    uint64_t *slots; /* hash's upper half | place / UNIT + 1; 0: empty. At most half are in use. */
     size_t slot_count;
     size_t count;
 };
@@ -93,25 +93,35 @@ static int append(struct entries *entries, uint32_t line, uint8_t scope, const u
     return 0;
 }
 
-/* The slot of the name, or the empty one where it belongs. */
-static uint32_t *slot_of(const struct names *names, const uint8_t *name, size_t size)
+static struct entry *slot_entry(const struct names *names, uint64_t slot)
 {
-    size_t slot = bl_name_hash(&names->secret, name, size) & (names->slot_count - 1);
-    while (names->slots[slot] != 0) {
-        const struct entry *entry =
-            entry_at(&names->entries, (size_t)(names->slots[slot] - 1) * UNIT);
-        if (entry->size == size && memcmp(entry->name, name, size) == 0) {
-            break;
+    return entry_at(&names->entries, ((slot & UINT32_MAX) - 1) * UNIT);
+}
+
+static uint64_t slot_for(uint64_t hash, size_t place)
+{
+    return (hash & ~(uint64_t)UINT32_MAX) | (place / UNIT + 1);
+}
+
+/* The slot of the name, or the empty one where it belongs. */
+static uint64_t *slot_of(const struct names *names, uint64_t hash, const uint8_t *name, size_t size)
+{
+    size_t at = hash & (names->slot_count - 1);
+    for (; names->slots[at] != 0; at = (at + 1) & (names->slot_count - 1)) {
+        if (names->slots[at] >> 32 == hash >> 32) {
+            const struct entry *entry = slot_entry(names, names->slots[at]);
+            if (entry->size == size && memcmp(entry->name, name, size) == 0) {
+                break;
+            }
         }
-        slot = (slot + 1) & (names->slot_count - 1);
     }
-    return &names->slots[slot];
+    return &names->slots[at];
 }
 
 static int names_grow(struct names *names)
 {
     size_t slot_count = names->slot_count == 0 ? SLOTS_MIN : names->slot_count * 2;
-    uint32_t *slots = calloc(slot_count, sizeof(slots[0]));
+    uint64_t *slots = calloc(slot_count, sizeof(slots[0]));
     if (slots == NULL) {
         return -ENOMEM;
     }
@@ -120,10 +130,17 @@ static int names_grow(struct names *names)
     names->slot_count = slot_count;
     for (size_t place = 0; place < names->entries.size;) {
         const struct entry *entry = entry_at(&names->entries, place);
-        *slot_of(names, entry->name, entry->size) = (uint32_t)(place / UNIT) + 1;
+        uint64_t hash = bl_name_hash(&names->secret, entry->name, entry->size);
+        *slot_of(names, hash, entry->name, entry->size) = slot_for(hash, place);
         place += entry_size(entry->size);
     }
     return 0;
+}
+
+static bool names_have(const struct names *names, const uint8_t *name, size_t size)
+{
+    uint64_t hash = bl_name_hash(&names->secret, name, size);
+    return names->count > 0 && *slot_of(names, hash, name, size) != 0;
 }
 
 static void reject(struct loader *loader, uint64_t line, const char *reason, enum bl_guard guard,
@@ -165,9 +182,10 @@ static void take_entry(void *context, const uint8_t *name, size_t size, enum bl_
             return;
         }
     }
-    uint32_t *slot = slot_of(names, name, size);
+    uint64_t hash = bl_name_hash(&names->secret, name, size);
+    uint64_t *slot = slot_of(names, hash, name, size);
     if (*slot != 0) {
-        struct entry *entry = entry_at(&names->entries, (size_t)(*slot - 1) * UNIT);
+        struct entry *entry = slot_entry(names, *slot);
         if (scope == BL_SCOPE_SUFFIX) {
             entry->scope = BL_SCOPE_SUFFIX;
         }
@@ -182,7 +200,7 @@ static void take_entry(void *context, const uint8_t *name, size_t size, enum bl_
     size_t place = names->entries.size;
     loader->error = append(&names->entries, line, (uint8_t)scope, name, size);
     if (loader->error == 0) {
-        *slot = (uint32_t)(place / UNIT) + 1;
+        *slot = slot_for(hash, place);
         names->count++;
     }
 }
@@ -230,7 +248,7 @@ static bool collect_vanished(void *context, const uint8_t *name, size_t size,
 {
     struct loader *loader = context;
     (void)membership;
-    if (loader->names.count == 0 || *slot_of(&loader->names, name, size) == 0) {
+    if (!names_have(&loader->names, name, size)) {
         loader->error = append(&loader->vanished, 0, 0, name, size);
     }
     return loader->error == 0;
