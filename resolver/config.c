@@ -1,5 +1,6 @@
 #include "resolver/config.h"
 
+#include "geo/utf8.h"
 #include "resolver/document.h"
 #include "resolver/options.h"
 #include "resolver/value.h"
@@ -26,6 +27,20 @@ struct loader {
     char *error;
 };
 
+/* A terminal and readers of JSON get the message: control characters, and what is no UTF-8 (or was
+ * cut in the middle of a character), become question marks. */
+static void make_printable(char *text)
+{
+    size_t size = strlen(text);
+    for (size_t i = 0, character; i < size; i += character) {
+        character = utf8_sequence_size((const uint8_t *)text + i, size - i);
+        if (character == 0 || (unsigned char)text[i] < ' ' || text[i] == 0x7f) {
+            text[i] = '?';
+            character = 1;
+        }
+    }
+}
+
 /* `node` is where the value stands; NULL or line 0: in `source` as a whole. */
 static int refuse(struct loader *loader, const struct document_node *node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -45,11 +60,7 @@ static int refuse(struct loader *loader, const struct document_node *node, const
     va_start(arguments, format);
     vsnprintf(loader->error + at, CONFIG_ERROR_SIZE_MAX - (size_t)at, format, arguments);
     va_end(arguments);
-    for (char *c = loader->error; *c != '\0'; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f) {
-            *c = '?'; /* a terminal reads this */
-        }
-    }
+    make_printable(loader->error);
     return -EINVAL;
 }
 
