@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IMAGE_QUIET_MS 60000u /* without a break: the pause starts afresh */
+#define IMAGE_QUIET_MS 30000u /* without a break: the pause starts afresh */
 
 const char *bl_image_reason_label(enum bl_image_reason reason)
 {
@@ -109,14 +109,34 @@ static enum bl_image_reason reason_of(enum bl_break broken)
     return BL_IMAGE_MALFORMED;
 }
 
-/* An entry that does not follow: it is passed over for good, and an image tells what holds. */
-static void pass_over(struct bl_follow *follow, struct bl_log_id id, enum bl_break broken,
-                      uint64_t now_ms)
+/* The id of an entry, or zeros. */
+static struct bl_log_id id_of(const struct bl_reply *entry)
 {
-    if (bl_log_id_compare(id, follow->passed) > 0) {
-        follow->passed = id;
+    struct bl_log_id id = {0, 0};
+    if (entry->type == BL_REPLY_ARRAY && entry->size > 0 &&
+        entry->elements[0]->type == BL_REPLY_STRING) {
+        (void)bl_log_id_read(entry->elements[0]->text, entry->elements[0]->size, &id);
+    }
+    return id;
+}
+
+/* An entry that does not follow. An image tells what holds; meta is read for it after this reply
+ * was made, so that it knows of all entries here, and none of them is read again. */
+static void pass_over(struct bl_follow *follow, const struct bl_reply *entries,
+                      enum bl_break broken, uint64_t now_ms)
+{
+    struct bl_log_id last = id_of(entries->elements[entries->size - 1]);
+    if (bl_log_id_compare(last, follow->passed) > 0) {
+        follow->passed = last;
     }
     want_image_after_break(follow, reason_of(broken), now_ms);
+}
+
+void bl_follow_take_last(struct bl_follow *follow, const struct bl_reply *reply)
+{
+    if (reply->type == BL_REPLY_ARRAY && reply->size == 1) {
+        follow->passed = id_of(reply->elements[0]);
+    }
 }
 
 /* Where the list stands in Redis, against ours: what now? */
@@ -252,7 +272,7 @@ static int take_log_image(struct bl_follow *follow, const struct bl_reply *entri
         struct bl_log_entry entry;
         enum bl_break broken = bl_log_entry_read(entries->elements[i], &follow->staged, &entry);
         if (broken != BL_BREAK_NONE) {
-            pass_over(follow, entry.id, broken, now_ms);
+            pass_over(follow, entries, broken, now_ms);
             return 0;
         }
         int r = bl_replay_to_stage(&entry, bl_image_stage(follow->image), &follow->status.refusals);
@@ -280,7 +300,7 @@ static int take_log_follow(struct bl_follow *follow, const struct bl_reply *entr
         struct bl_log_entry entry;
         enum bl_break broken = bl_log_entry_read(entries->elements[i], position, &entry);
         if (broken != BL_BREAK_NONE) {
-            pass_over(follow, entry.id, broken, now_ms);
+            pass_over(follow, entries, broken, now_ms);
             break;
         }
         r = bl_replay_to_list(&entry, follow->list, follow->guards, &follow->status.refusals);
@@ -304,13 +324,9 @@ static int take_log_follow(struct bl_follow *follow, const struct bl_reply *entr
 static void take_log_empty(struct bl_follow *follow, const struct bl_reply *entries)
 {
     follow->log_read = true;
-    for (size_t i = 0; entries != NULL && i < entries->size; i++) {
-        const struct bl_reply *entry = entries->elements[i];
-        struct bl_log_id id;
-        if (entry->type == BL_REPLY_ARRAY && entry->size > 0 &&
-            entry->elements[0]->type == BL_REPLY_STRING &&
-            bl_log_id_read(entry->elements[0]->text, entry->elements[0]->size, &id) &&
-            bl_log_id_compare(id, follow->seen) > 0) {
+    if (entries != NULL && entries->size > 0) {
+        struct bl_log_id id = id_of(entries->elements[entries->size - 1]);
+        if (bl_log_id_compare(id, follow->seen) > 0) {
             follow->seen = id;
         }
     }

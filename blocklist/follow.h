@@ -30,7 +30,7 @@ struct bl_follow {
 
     bool log_read;           /* EMPTY: the log was read, meta is to be read */
     struct bl_log_id seen;   /* EMPTY: the last id of the log seen */
-    struct bl_log_id passed; /* the last entry that broke the chain: not to be read again */
+    struct bl_log_id passed; /* what the log held up to here counts in meta, or not at all */
     uint64_t ahead;          /* meta's revision as of the last look: the log must give it */
 
     struct bl_image *image;
@@ -47,6 +47,9 @@ void bl_follow_complain(struct bl_follow *follow, const char *what, const char *
 
 void bl_follow_set_phase(struct bl_follow *follow, enum bl_follow_phase phase);
 void bl_follow_want_image(struct bl_follow *follow);
+
+/* The reply to XREVRANGE for the log's last entry. */
+void bl_follow_take_last(struct bl_follow *follow, const struct bl_reply *reply);
 
 /* The reply to HGETALL meta, to XREAD, and to a command of bl_image_ask(): not an error reply. 0,
  * or a negative errno that ends the connection, as bl_redis_read() returns them. */

@@ -2,7 +2,7 @@
  * the replies are, oldest first. So there is one place that decides what to do next, proceed():
  *
  *   GREETING    AUTH, SELECT, HGETALL meta            -> LOG, IMAGE_BASE or EMPTY
- *   IMAGE_BASE  HGETALL meta: where the image starts  -> IMAGE_READ
+ *   IMAGE_BASE  XREVRANGE, HGETALL meta: its start    -> IMAGE_READ
  *   IMAGE_READ  windows of bl_image_ask()             -> IMAGE_END
  *   IMAGE_END   HGETALL meta: what was reached by now -> applied: LOG, or IMAGE_LOG
  *   IMAGE_LOG   XREAD until that revision is replayed -> applied: LOG
@@ -31,6 +31,7 @@ enum expect {
     EXPECT_AUTH,
     EXPECT_SELECT,
     EXPECT_META,
+    EXPECT_LAST,
     EXPECT_IMAGE,
     EXPECT_LOG,
     EXPECT_TIME,
@@ -154,6 +155,14 @@ static int ask_meta(struct bl_redis *redis)
     return SEND(redis, EXPECT_META, "HGETALL", key_of(redis, "meta").text);
 }
 
+/* Where an image starts: the log's last entry first, so that meta knows of all before it. */
+static int ask_base(struct bl_redis *redis)
+{
+    int r =
+        SEND(redis, EXPECT_LAST, "XREVRANGE", key_of(redis, "log").text, "+", "-", "COUNT", "1");
+    return r == 0 ? ask_meta(redis) : r;
+}
+
 /* Reads the log after `id`; waits for news if `wait_ms` is not 0. */
 static int ask_log(struct bl_redis *redis, struct bl_log_id id, uint64_t wait_ms)
 {
@@ -224,6 +233,9 @@ static int take_time(struct bl_redis *redis, const struct bl_reply *reply)
 /* An error that keeps us from following is the connection's end; a sign of life is not worth it. */
 static int take_error(struct bl_redis *redis, enum expect what, const struct bl_reply *reply)
 {
+    if (what == EXPECT_LAST) {
+        return 0; /* it only spares us entries that do not count */
+    }
     if (what == EXPECT_TIME || what == EXPECT_BEAT) {
         bl_follow_complain(&redis->follow, "no sign of life in Redis: ", reply->text);
         redis->follow.beat_trouble = true;
@@ -252,6 +264,9 @@ static int take_reply(struct bl_redis *redis, const struct bl_reply *reply, uint
         break;
     case EXPECT_META:
         return bl_follow_take_meta(&redis->follow, reply, now_ms);
+    case EXPECT_LAST:
+        bl_follow_take_last(&redis->follow, reply);
+        break;
     case EXPECT_IMAGE:
         return bl_follow_take_image(&redis->follow, reply);
     case EXPECT_LOG:
@@ -279,7 +294,7 @@ static int proceed_image(struct bl_redis *redis, uint64_t now_ms)
 {
     struct bl_follow *follow = &redis->follow;
     if (follow->phase == BL_FOLLOW_IMAGE_BASE) {
-        return now_ms < follow->image_at ? 0 : ask_meta(redis);
+        return now_ms < follow->image_at ? 0 : ask_base(redis);
     }
     if (follow->phase == BL_FOLLOW_IMAGE_LOG) {
         return ask_log(redis, follow->staged.id, 0);

@@ -29,10 +29,9 @@
 #define BL_REDIS_BEAT_MS 5000u       /* between signs of life */
 #define BL_REDIS_RECEIPT_MS 100u     /* a change is told within this, not more often */
 #define BL_REDIS_SILENCE_MS 5000u /* without an octet beyond what was asked to wait: it is gone */
-#define BL_REDIS_IMAGE_PAUSE_MS 1000u /* from the second image that a break made; doubled ... */
-#define BL_REDIS_IMAGE_PAUSE_MAX_MS                                                                \
-    30000u /* ... up to this; a minute without one starts afresh                                   \
-            */
+#define BL_REDIS_IMAGE_PAUSE_MS 1000u /* before the second image that a break made; doubled ... */
+#define BL_REDIS_IMAGE_PAUSE_MAX_MS 10000u /* ... up to this; 30 s without a break starts afresh   \
+                                            */
 #define BL_REDIS_ERROR_SIZE 256u
 
 /* Why a full image was taken. */
