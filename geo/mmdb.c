@@ -1,5 +1,7 @@
 #include "geo/mmdb.h"
 
+#include "geo/utf8.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,32 +51,6 @@ static bool is_ipv4(const uint8_t *address)
 
 /* --- text --- */
 
-/* The size of the well-formed UTF-8 sequence that `size` octets begin with (RFC 3629, 4); 0 if none
- * does. */
-static size_t sequence_size(const uint8_t *at, size_t size)
-{
-    uint8_t lead = at[0];
-    size_t length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    if (length < 2) {
-        return length;
-    }
-    if (lead > 0xF4 || length > size) {
-        return 0;
-    }
-    /* The second octet's bounds keep out overlong forms, surrogates and what is above U+10FFFF. */
-    uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-    uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-    if (at[1] < low || at[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < length; i++) {
-        if ((at[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    return length;
-}
-
 static bool is_control(const uint8_t *at, size_t length)
 {
     return at[0] < 0x20 || at[0] == 0x7F || (length == 2 && at[0] == 0xC2 && at[1] < 0xA0);
@@ -87,7 +63,7 @@ static void copy_clean(char ret_text[static MMDB_AS_NAME_SIZE_MAX], const char *
     size_t used = 0;
 
     while (size > 0) {
-        size_t length = sequence_size(at, size);
+        size_t length = utf8_sequence_size(at, size);
         size_t taken = length > 0 ? length : 1;
         char replacement = length == 0 ? '?' : is_control(at, length) ? ' ' : 0;
         size_t needed = replacement != 0 ? 1 : taken;
