@@ -37,7 +37,7 @@ int ctl_fail(struct ctl *ctl, enum ctl_exit status, const char *format, ...)
         ctl_print_json(ctl, status, json_pack("{s:s}", "error", safe != NULL ? safe : "failed"));
         free(safe);
     }
-    return status;
+    return (int)status;
 }
 
 void ctl_warn(const struct ctl *ctl, const char *format, ...)
@@ -69,7 +69,7 @@ int ctl_print_json(struct ctl *ctl, enum ctl_exit status, json_t *document)
     }
     puts(text);
     free(text);
-    return status;
+    return (int)status;
 }
 
 int ctl_config(struct ctl *ctl, const struct config **ret_config)

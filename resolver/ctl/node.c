@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LABEL_WIDTH 10 /* of the left column */
 #define LINE_WIDTH 96
@@ -44,6 +45,28 @@ static void line_add(struct line *line, const char *key, const char *text)
     free(safe);
 }
 
+/* A scalar as people read it: what happened last as UTC, durations in their largest unit. */
+static const char *text_of(const char *key, const json_t *value, char text[static 32])
+{
+    json_int_t number = json_integer_value(value);
+    time_t at = (time_t)number;
+    struct tm utc;
+
+    if (strncmp(key, "last_", 5) == 0 && json_is_integer(value)) {
+        if (at <= 0) {
+            return "never";
+        }
+        if (gmtime_r(&at, &utc) != NULL && strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0) {
+            return text;
+        }
+    }
+    if (strcmp(key, "uptime_s") == 0 && json_is_integer(value)) {
+        ctl_duration_text(number, text);
+        return text;
+    }
+    return ctl_json_scalar(value, text);
+}
+
 /* A member of an object in its section's line; objects within are flattened. */
 static void line_add_value(struct line *line, const char *key, const json_t *value, int depth)
 {
@@ -66,13 +89,14 @@ static void line_add_value(struct line *line, const char *key, const json_t *val
             line_add_value(line, i == 0 ? key : "", member, depth + 1);
         }
     } else {
-        line_add(line, key, ctl_json_scalar(value, number));
+        line_add(line, key, text_of(key, value, number));
     }
 }
 
 static void print_section(const char *label, const json_t *value)
 {
     struct line line;
+    char text[32];
 
     if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
         const json_t *member;
@@ -85,8 +109,12 @@ static void print_section(const char *label, const json_t *value)
         }
         return;
     }
-    line_start(&line, label);
-    line_add_value(&line, "", value, 0);
+    line_start(&line, strcmp(label, "uptime_s") == 0 ? "uptime" : label);
+    if (json_is_object(value) || json_is_array(value)) {
+        line_add_value(&line, "", value, 0);
+    } else {
+        line_add(&line, "", text_of(label, value, text));
+    }
     putchar('\n');
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LIVE_MS 15000 /* a node is live if it was seen within this, by Redis' clock */
 
@@ -138,38 +139,31 @@ static int from_redis(struct ctl *ctl, const struct config *config, json_t **ret
     return CTL_DONE;
 }
 
-/* How long ago, in words that fit a column. */
-static void age_text(json_int_t age_ms, char text[static 32])
+/* How long ago the node was seen; what Redis does not date, this machine's clock does. */
+static void seen_text(const json_t *node, char ret_text[static 48])
 {
-    long long seconds = age_ms > 0 ? age_ms / 1000 : 0;
+    const json_t *age = json_object_get(node, "age_ms");
+    const json_t *seen = json_object_get(node, "seen");
+    char duration[32] = "";
 
-    if (seconds < 120) {
-        snprintf(text, 32, "%lld s ago", seconds);
-    } else if (seconds < 7200) {
-        snprintf(text, 32, "%lld min ago", seconds / 60);
-    } else if (seconds < 172800) {
-        snprintf(text, 32, "%lld h ago", seconds / 3600);
-    } else {
-        snprintf(text, 32, "%lld d ago", seconds / 86400);
+    if (json_is_integer(age)) {
+        ctl_duration_text(json_integer_value(age) / 1000, duration);
+    } else if (json_is_integer(seen)) {
+        ctl_duration_text((long long)time(NULL) - json_integer_value(seen), duration);
     }
+    snprintf(ret_text, 48, "%s%s", duration, duration[0] != '\0' ? " ago" : "");
 }
 
 static void add_row(struct ctl_table *table, const json_t *document, const json_t *node)
 {
     const char *lineage = ctl_json_text(document, "lineage");
-    const json_t *age = json_object_get(node, "age_ms");
     const json_t *list = json_object_get(document, "revision");
     const json_t *has = json_object_get(node, "revision");
-    char numbers[2][32];
-    char seen[32] = "";
+    char number[32];
+    char seen[48];
     char behind[32] = "";
 
-    if (json_is_integer(age)) {
-        age_text(json_integer_value(age), seen);
-    } else {
-        snprintf(seen, sizeof(seen), "%.31s",
-                 ctl_json_scalar(json_object_get(node, "seen"), numbers[1]));
-    }
+    seen_text(node, seen);
     if (lineage[0] != '\0' && strcmp(lineage, ctl_json_text(node, "lineage")) != 0) {
         snprintf(behind, sizeof(behind), "another list");
     } else if (json_is_integer(list) && json_is_integer(has)) {
@@ -179,7 +173,7 @@ static void add_row(struct ctl_table *table, const json_t *document, const json_
     const char *cells[] = {ctl_json_text(node, "name"),
                            json_is_true(json_object_get(node, "live")) ? "live" : "silent",
                            ctl_json_text(node, "state"),
-                           ctl_json_scalar(has, numbers[0]),
+                           ctl_json_scalar(has, number),
                            behind,
                            seen,
                            ctl_json_text(node, "version")};

@@ -69,6 +69,19 @@ void ctl_write_safe(FILE *file, const char *text, size_t size)
     free(safe);
 }
 
+void ctl_duration_text(long long seconds, char ret_text[static 32])
+{
+    if (seconds < 120) {
+        snprintf(ret_text, 32, "%lld s", seconds > 0 ? seconds : 0);
+    } else if (seconds < 7200) {
+        snprintf(ret_text, 32, "%lld min", seconds / 60);
+    } else if (seconds < 172800) {
+        snprintf(ret_text, 32, "%lld h", seconds / 3600);
+    } else {
+        snprintf(ret_text, 32, "%lld d", seconds / 86400);
+    }
+}
+
 struct row {
     struct row *next;
     char *cells[CTL_COLUMNS_MAX];

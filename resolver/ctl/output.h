@@ -15,6 +15,9 @@ void ctl_write_safe(FILE *file, const char *text, size_t size);
 /* The same as a NUL-ended string on the heap, to be freed; NULL when memory is short. */
 char *ctl_text_safe(const char *text, size_t size);
 
+/* A duration in its largest fitting unit: "90 s", "5 min", "3 h", "12 d". */
+void ctl_duration_text(long long seconds, char ret_text[static 32]);
+
 /* Rows of cells, aligned when printed. Numbers go to the right: their column's heading begins with
  * '>' (which is not printed). */
 struct ctl_table;

@@ -275,7 +275,7 @@ int ctl_redis_reopen(struct ctl_redis *redis, char ret_error[static CTL_ERROR_SI
         if (r == 0) {
             return 0;
         }
-        snprintf(errors + used, sizeof(errors) - used, "%s%s", used > 0 ? "; " : "", error);
+        snprintf(errors + used, sizeof(errors) - used, "%s%.400s", used > 0 ? "; " : "", error);
         used = strlen(errors);
     }
     hang_up(redis);
