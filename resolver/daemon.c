@@ -35,6 +35,7 @@ struct daemon {
     bool reload_queued;
     struct bl_list *list;
     struct cache *cache;
+    struct tcp_census *census;
     struct hitlog *hitlog;
     struct tally *tally;
     struct sync *sync;
@@ -238,7 +239,9 @@ static int start_stores(struct daemon *daemon)
 
     daemon->list = bl_list_new(&daemon->secret);
     daemon->cache = cache_new(config->cache.size, &daemon->secret);
-    if (daemon->list == NULL || daemon->cache == NULL) {
+    daemon->census =
+        tcp_census_new(config->limits.tcp_clients, config->limits.tcp_per_client, &daemon->secret);
+    if (daemon->list == NULL || daemon->cache == NULL || daemon->census == NULL) {
         log_error("out of memory", "option", "cache.size");
         return -ENOMEM;
     }
@@ -316,6 +319,7 @@ static int make_workers(struct daemon *daemon)
         .secret = &daemon->secret,
         .cache = daemon->cache,
         .live = &daemon->live,
+        .census = daemon->census,
         .worker_count = count,
         .recursor_count = recursors_count(daemon->config, count),
     };
@@ -519,6 +523,7 @@ void daemon_free(struct daemon *daemon)
     for (unsigned i = 0; i < daemon->worker_count; i++) {
         worker_free(daemon->workers[i]);
     }
+    tcp_census_free(daemon->census);
     cache_free(daemon->cache);
     bl_list_free(daemon->list);
 

@@ -4,11 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct pendings {
-    uint32_t count;
+/* In order of arrival. */
+struct queue {
     uint32_t oldest;
     uint32_t newest;
+};
+
+struct pendings {
+    uint32_t count;
     uint32_t free; /* first of the free slots, linked by `newer` */
+    struct queue waiting;
+    struct queue late;
     struct pending slots[];
 };
 
@@ -20,12 +26,46 @@ struct pendings *pendings_new(uint32_t count)
         return NULL;
     }
     pendings->count = count;
-    pendings->oldest = pendings->newest = PENDING_NONE;
+    pendings->waiting = pendings->late =
+        (struct queue){.oldest = PENDING_NONE, .newest = PENDING_NONE};
     for (uint32_t i = 0; i < count; i++) {
         pendings->slots[i].slot = i;
         pendings->slots[i].newer = i + 1 < count ? i + 1 : PENDING_NONE;
     }
     return pendings;
+}
+
+static struct queue *queue_of(struct pendings *pendings, const struct pending *pending)
+{
+    return pending->late ? &pendings->late : &pendings->waiting;
+}
+
+static void enqueue(struct pendings *pendings, struct pending *pending)
+{
+    struct queue *queue = queue_of(pendings, pending);
+    pending->newer = PENDING_NONE;
+    pending->older = queue->newest;
+    if (queue->newest != PENDING_NONE) {
+        pendings->slots[queue->newest].newer = pending->slot;
+    } else {
+        queue->oldest = pending->slot;
+    }
+    queue->newest = pending->slot;
+}
+
+static void unqueue(struct pendings *pendings, struct pending *pending)
+{
+    struct queue *queue = queue_of(pendings, pending);
+    if (pending->older != PENDING_NONE) {
+        pendings->slots[pending->older].newer = pending->newer;
+    } else {
+        queue->oldest = pending->newer;
+    }
+    if (pending->newer != PENDING_NONE) {
+        pendings->slots[pending->newer].older = pending->older;
+    } else {
+        queue->newest = pending->older;
+    }
 }
 
 void pendings_free(struct pendings *pendings)
@@ -45,32 +85,25 @@ struct pending *pendings_take(struct pendings *pendings, const struct question *
     memcpy(pending->spelled, question->spelled, question->name_size);
     pending->question.spelled = pending->spelled;
     pending->client = *client;
-    pending->newer = PENDING_NONE;
-    pending->older = pendings->newest;
-    if (pendings->newest != PENDING_NONE) {
-        pendings->slots[pendings->newest].newer = pending->slot;
-    } else {
-        pendings->oldest = pending->slot;
-    }
-    pendings->newest = pending->slot;
+    pending->late = false;
+    enqueue(pendings, pending);
     return pending;
 }
 
 void pendings_give(struct pendings *pendings, struct pending *pending)
 {
-    if (pending->older != PENDING_NONE) {
-        pendings->slots[pending->older].newer = pending->newer;
-    } else {
-        pendings->oldest = pending->newer;
-    }
-    if (pending->newer != PENDING_NONE) {
-        pendings->slots[pending->newer].older = pending->older;
-    } else {
-        pendings->newest = pending->older;
-    }
+    unqueue(pendings, pending);
     pending->generation++;
     pending->newer = pendings->free;
     pendings->free = pending->slot;
+}
+
+void pendings_set_late(struct pendings *pendings, struct pending *pending)
+{
+    assert(!pending->late);
+    unqueue(pendings, pending);
+    pending->late = true;
+    enqueue(pendings, pending);
 }
 
 /* A slot's generation rises when it is given back, so a waiter that names a free slot finds
@@ -84,7 +117,17 @@ struct pending *pendings_find(struct pendings *pendings, struct recurse_waiter w
     return &pendings->slots[waiter.slot];
 }
 
+static struct pending *oldest_of(struct pendings *pendings, const struct queue *queue)
+{
+    return queue->oldest == PENDING_NONE ? NULL : &pendings->slots[queue->oldest];
+}
+
 struct pending *pendings_oldest(struct pendings *pendings)
 {
-    return pendings->oldest == PENDING_NONE ? NULL : &pendings->slots[pendings->oldest];
+    return oldest_of(pendings, &pendings->waiting);
+}
+
+struct pending *pendings_oldest_late(struct pendings *pendings)
+{
+    return oldest_of(pendings, &pendings->late);
 }

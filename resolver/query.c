@@ -336,6 +336,20 @@ static void give_up(struct query_engine *engine, struct query *query,
     error(engine, query, question, DNS_SERVFAIL, ANSWER_EDE_OTHER, text);
 }
 
+/* A slot for the question, if need be that of one that only the cache still waits for. */
+static struct pending *take_slot(struct query_engine *engine, const struct question *question,
+                                 const struct client *client)
+{
+    struct pending *pending = pendings_take(engine->pendings, question, client);
+    struct pending *late = pending == NULL ? pendings_oldest_late(engine->pendings) : NULL;
+    if (late != NULL) {
+        recurse_cancel(engine->recurse, pending_waiter(late));
+        pendings_give(engine->pendings, late);
+        pending = pendings_take(engine->pendings, question, client);
+    }
+    return pending;
+}
+
 static void ask_recursion(struct query_engine *engine, struct query *query,
                           const struct question *question, uint64_t list_version)
 {
@@ -345,7 +359,7 @@ static void ask_recursion(struct query_engine *engine, struct query *query,
                 "too many questions of this client in flight");
         return;
     }
-    struct pending *pending = pendings_take(engine->pendings, question, client);
+    struct pending *pending = take_slot(engine, question, client);
     if (pending == NULL ||
         recurse_ask(engine->recurse, question->name, question->name_size, question->type,
                     question->class, pending_waiter(pending)) != 0) {

@@ -7,7 +7,7 @@
 /* RFC 9520: failures are kept for 1 s to 5 min. A bogus name costs several upstream questions each
  * time; a failure may be over in a moment. */
 #define BOGUS_TTL_S 5u
-#define FAILURE_TTL_S 1u
+#define FAILURE_TTL_S 2u
 
 /* A list version that never is: the entry's chain is held against the list each time. */
 #define VERSION_NEVER UINT64_MAX
@@ -98,10 +98,38 @@ static void send_answer(struct query_engine *engine, const struct pending *pendi
     engine->parts.send(engine->parts.send_context, &pending->client, engine->out, size);
 }
 
-static void end(struct query_engine *engine, struct pending *pending)
+static void keep(struct query_engine *engine, const struct question *question,
+                 const struct message *message, uint64_t list_version)
 {
-    quota_give(engine->quota, pending->client.address);
-    pendings_give(engine->pendings, pending);
+    struct cache_key key = query_key(question);
+    key.hash = cache_hash(engine->parts.cache, &key);
+    (void)cache_put(engine->parts.cache, &key, message, message->ttl_s, list_version,
+                    engine->now_us / 1000);
+}
+
+static void send_message(struct query_engine *engine, const struct pending *pending,
+                         const struct message *message)
+{
+    bool truncated;
+    size_t size =
+        answer_message(&pending->question, message, 0, engine->out,
+                       query_limit(engine, &pending->client, &pending->question), &truncated);
+    if (truncated) {
+        query_count(engine, METRIC_TRUNCATED);
+    }
+    send_answer(engine, pending, METRIC_ANSWERS_RECURSED, size);
+}
+
+static void send_listed(struct query_engine *engine, const struct pending *pending,
+                        const struct policy_rule *rule, uint8_t offset)
+{
+    size_t size = query_listed_answer(engine, &pending->question, rule, offset, engine->out,
+                                      query_limit(engine, &pending->client, &pending->question));
+    if (size == 0) {
+        query_count(engine, METRIC_DROPPED_POLICY);
+    } else {
+        send_answer(engine, pending, METRIC_ANSWERS_LISTED, size);
+    }
 }
 
 void query_answered(void *context, struct recurse_waiter waiter,
@@ -110,7 +138,7 @@ void query_answered(void *context, struct recurse_waiter waiter,
     struct query_engine *engine = context;
     struct pending *pending = pendings_find(engine->pendings, waiter);
     if (pending == NULL) {
-        return; /* it was answered SERVFAIL in the meantime */
+        return; /* its slot was needed */
     }
     query_begin(engine);
     count_security(engine, answer);
@@ -118,38 +146,41 @@ void query_answered(void *context, struct recurse_waiter waiter,
     const struct question *question = &pending->question;
     uint64_t list_version = bl_list_version(engine->parts.list);
     struct message message = read_answer(engine, question, answer);
+    if (pending->late) {
+        keep(engine, question, &message, VERSION_NEVER);
+        pendings_give(engine->pendings, pending);
+        return;
+    }
     struct policy_rule rule;
     uint8_t offset;
     bool unlisted;
     bool blocked = is_answer_blocked(engine, pending, &message, &rule, &offset, &unlisted);
-
-    struct cache_key key = query_key(question);
-    key.hash = cache_hash(engine->parts.cache, &key);
-    (void)cache_put(engine->parts.cache, &key, &message, message.ttl_s,
-                    unlisted ? list_version : VERSION_NEVER, engine->now_us / 1000);
-
-    size_t limit = query_limit(engine, &pending->client, question);
+    keep(engine, question, &message, unlisted ? list_version : VERSION_NEVER);
     if (blocked) {
-        size_t size = query_listed_answer(engine, question, &rule, offset, engine->out, limit);
-        if (size == 0) {
-            query_count(engine, METRIC_DROPPED_POLICY);
-        } else {
-            send_answer(engine, pending, METRIC_ANSWERS_LISTED, size);
-        }
+        send_listed(engine, pending, &rule, offset);
     } else {
-        bool truncated;
-        size_t size = answer_message(question, &message, 0, engine->out, limit, &truncated);
-        if (truncated) {
-            query_count(engine, METRIC_TRUNCATED);
-        }
-        send_answer(engine, pending, METRIC_ANSWERS_RECURSED, size);
+        send_message(engine, pending, &message);
     }
-    end(engine, pending);
+    quota_give(engine->quota, pending->client.address);
+    pendings_give(engine->pendings, pending);
 }
 
 void query_flush_hits(struct query_engine *engine)
 {
     hits_flush(&engine->hits);
+}
+
+/* The question runs on: its answer still fills the cache. Until then the failure is kept, so that
+ * nobody else waits for the whole deadline (RFC 9520). */
+static void give_up_waiting(struct query_engine *engine, struct pending *pending)
+{
+    struct message message =
+        failure(ANSWER_EDE_NO_REACHABLE_AUTHORITY, "no answer in time", FAILURE_TTL_S);
+    query_count(engine, METRIC_RECURSION_TIMEOUTS);
+    keep(engine, &pending->question, &message, VERSION_NEVER);
+    send_message(engine, pending, &message);
+    quota_give(engine->quota, pending->client.address);
+    pendings_set_late(engine->pendings, pending);
 }
 
 void query_tick(struct query_engine *engine)
@@ -161,13 +192,6 @@ void query_tick(struct query_engine *engine)
             engine->now_us - pending->asked_us < engine->parts.timeout_ms * 1000ull) {
             return;
         }
-        query_count(engine, METRIC_RECURSION_TIMEOUTS);
-        recurse_cancel(engine->recurse, pending_waiter(pending));
-        size_t size =
-            answer_error(&pending->question, DNS_SERVFAIL, ANSWER_EDE_NO_REACHABLE_AUTHORITY,
-                         "no answer in time", engine->out,
-                         query_limit(engine, &pending->client, &pending->question));
-        send_answer(engine, pending, METRIC_ANSWERS_ERROR, size);
-        end(engine, pending);
+        give_up_waiting(engine, pending);
     }
 }

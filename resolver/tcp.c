@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,7 +40,7 @@ struct tcp {
     struct query_engine *engine;
     struct metrics *metrics;
     struct tcp_limits limits;
-    struct quota *quota;
+    struct tcp_census *census;
     uint8_t *answers; /* TCP_BATCH_MAX of ANSWER_ROOM */
     struct connection *connections;
     uint32_t free;
@@ -51,13 +52,62 @@ struct tcp {
     uv_buf_t parts[TCP_BATCH_MAX];
 };
 
+/* Taken once a connection, never on the way of a question. */
+struct tcp_census {
+    pthread_mutex_t lock;
+    uint32_t each_max;
+    uint32_t room; /* connections that may still be made */
+    struct quota *quota;
+};
+
+struct tcp_census *tcp_census_new(uint32_t clients_max, uint32_t each_max,
+                                  const struct bl_secret *secret)
+{
+    struct tcp_census *census = malloc(sizeof(*census));
+    struct quota *quota = quota_new(clients_max, secret);
+    if (census == NULL || quota == NULL) {
+        free(census);
+        quota_free(quota);
+        return NULL;
+    }
+    *census = (struct tcp_census){.each_max = each_max, .room = clients_max, .quota = quota};
+    pthread_mutex_init(&census->lock, NULL);
+    return census;
+}
+
+void tcp_census_free(struct tcp_census *census)
+{
+    if (census != NULL) {
+        pthread_mutex_destroy(&census->lock);
+        quota_free(census->quota);
+        free(census);
+    }
+}
+
+static bool census_enter(struct tcp_census *census, const uint8_t *address)
+{
+    pthread_mutex_lock(&census->lock);
+    bool entered = census->room > 0 && quota_take(census->quota, address, census->each_max);
+    census->room -= entered;
+    pthread_mutex_unlock(&census->lock);
+    return entered;
+}
+
+static void census_leave(struct tcp_census *census, const uint8_t *address)
+{
+    pthread_mutex_lock(&census->lock);
+    quota_give(census->quota, address);
+    census->room++;
+    pthread_mutex_unlock(&census->lock);
+}
+
 /* ---- connections ---- */
 
 static void closed(void *context)
 {
     struct connection *connection = context;
     struct tcp *tcp = connection->tcp;
-    quota_give(tcp->quota, connection->client.address);
+    census_leave(tcp->census, connection->client.address);
     connection->stream = NULL;
     connection->client.tcp.generation++; /* answers that are still on their way find nobody */
     connection->next_free = tcp->free;
@@ -274,7 +324,7 @@ static void connected(uv_stream_t *server, int status)
     bool taken = connection != NULL && stream_peer(stream, &peer) == 0;
     if (taken) {
         read_address(&peer, &client);
-        taken = quota_take(tcp->quota, client.address, tcp->limits.clients_each_max);
+        taken = census_enter(tcp->census, client.address);
     }
     if (!taken) {
         metrics_add(tcp->metrics, METRIC_TCP_REFUSED, 1);
@@ -364,7 +414,7 @@ static int listen_all(struct tcp *tcp, struct door *doors, size_t door_count)
 }
 
 int tcp_start(uv_loop_t *loop, struct door *doors, size_t door_count,
-              const struct tcp_limits *limits, const struct bl_secret *secret,
+              const struct tcp_limits *limits, struct tcp_census *census,
               struct query_engine *engine, struct metrics *metrics, struct tcp **ret_tcp)
 {
     struct tcp *tcp = calloc(1, sizeof(*tcp));
@@ -376,13 +426,13 @@ int tcp_start(uv_loop_t *loop, struct door *doors, size_t door_count,
     tcp->engine = engine;
     tcp->metrics = metrics;
     tcp->limits = *limits;
-    tcp->quota = quota_new(limits->clients_max, secret);
+    tcp->census = census;
     tcp->answers = malloc((size_t)TCP_BATCH_MAX * ANSWER_ROOM);
     tcp->connections = calloc(limits->clients_max, sizeof(tcp->connections[0]));
     tcp->live = calloc(limits->clients_max, sizeof(tcp->live[0]));
     tcp->servers = calloc(door_count > 0 ? door_count : 1, sizeof(tcp->servers[0]));
-    if (tcp->quota == NULL || tcp->answers == NULL || tcp->connections == NULL ||
-        tcp->live == NULL || tcp->servers == NULL) {
+    if (tcp->answers == NULL || tcp->connections == NULL || tcp->live == NULL ||
+        tcp->servers == NULL) {
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < limits->clients_max; i++) {
@@ -406,7 +456,6 @@ void tcp_stop(struct tcp *tcp)
 void tcp_free(struct tcp *tcp)
 {
     if (tcp != NULL) {
-        quota_free(tcp->quota);
         free(tcp->answers);
         free(tcp->connections);
         free(tcp->live);

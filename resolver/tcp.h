@@ -12,11 +12,18 @@
 
 #include <uv.h>
 
+/* Connections of all workers, so that the limits are exact. */
+struct tcp_census;
+/* `clients_max`: connections in all; `each_max`: of one client prefix. The secret is borrowed. NULL
+ * when memory is short. */
+struct tcp_census *tcp_census_new(uint32_t clients_max, uint32_t each_max,
+                                  const struct bl_secret *secret);
+void tcp_census_free(struct tcp_census *census); /* NULL is fine */
+
 struct tcp_limits {
-    uint32_t clients_max;      /* connections of this worker */
-    uint32_t clients_each_max; /* of one client prefix */
-    uint32_t idle_ms;          /* without a whole question */
-    uint32_t total_ms;         /* of a connection's life */
+    uint32_t clients_max; /* connections in all: this worker may come to have them all */
+    uint32_t idle_ms;     /* without a whole question */
+    uint32_t total_ms;    /* of a connection's life */
 };
 
 struct tcp;
@@ -24,7 +31,7 @@ struct tcp;
 /* Takes over the TCP descriptors of `doors`; the rest is borrowed. On failure *ret_tcp is what
  * there is to stop and free (NULL if nothing). 0 or -errno. */
 int tcp_start(uv_loop_t *loop, struct door *doors, size_t door_count,
-              const struct tcp_limits *limits, const struct bl_secret *secret,
+              const struct tcp_limits *limits, struct tcp_census *census,
               struct query_engine *engine, struct metrics *metrics, struct tcp **ret_tcp);
 
 /* Sends the answer to a question that was pending; a connection closed since is a no-op (counted).

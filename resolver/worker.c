@@ -2,7 +2,6 @@
 
 #include "blocklist/rcu.h"
 #include "resolver/query.h"
-#include "resolver/tcp.h"
 #include "resolver/udp.h"
 
 #include <assert.h>
@@ -111,15 +110,14 @@ static int open_doors(struct worker *worker, struct door *doors, size_t door_cou
 {
     const struct config *config = worker->parts.config;
     struct tcp_limits limits = {
-        .clients_max = share(config->limits.tcp_clients, worker->parts.worker_count),
-        .clients_each_max = config->limits.tcp_per_client,
+        .clients_max = config->limits.tcp_clients,
         .idle_ms = config->limits.tcp_idle_ms,
         .total_ms = config->limits.tcp_total_ms,
     };
     int r = udp_start(&worker->loop, doors, door_count, (uint16_t)config->limits.udp_size,
                       worker->engine, worker->metrics, &worker->udp);
     if (r == 0) {
-        r = tcp_start(&worker->loop, doors, door_count, &limits, worker->parts.secret,
+        r = tcp_start(&worker->loop, doors, door_count, &limits, worker->parts.census,
                       worker->engine, worker->metrics, &worker->tcp);
     }
     return r;

@@ -12,6 +12,7 @@
 #include "resolver/live.h"
 #include "resolver/metrics.h"
 #include "resolver/recurse.h"
+#include "resolver/tcp.h"
 
 #include <stddef.h>
 
@@ -22,6 +23,7 @@ struct worker_parts {
     const struct bl_secret *secret;
     struct cache *cache;
     live_pointer *live;
+    struct tcp_census *census;
     unsigned worker_count;
     unsigned recursor_count;
 };

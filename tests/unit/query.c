@@ -416,12 +416,38 @@ static void a_question_without_answer_ends_in_servfail(void **state)
     query_tick(engine);
     bl_rcu_offline();
     assert_int_equal(ldns_pkt_get_rcode(sent), LDNS_RCODE_SERVFAIL);
-    assert_int_equal(asked.cancelled, 1);
     assert_int_equal(counted(METRIC_RECURSION_TIMEOUTS), 1);
+    assert_int_equal(ask("www.example."), QUERY_ANSWERED); /* the next one need not wait */
+    assert_int_equal(ldns_pkt_get_rcode(sent), LDNS_RCODE_SERVFAIL);
+
     ldns_pkt_free(sent);
     sent = NULL;
     recursion_answers("www.example.", "www.example. 300 IN A 192.0.2.1", RECURSE_INSECURE);
-    assert_null(sent); /* too late: its client was answered */
+    assert_null(sent); /* its client was answered */
+    assert_int_equal(ask("www.example."), QUERY_ANSWERED);
+    assert_int_equal(answer_records(), 1); /* but the cache has it */
+}
+
+static void late_questions_make_room_for_new_ones(void **state)
+{
+    (void)state;
+    query_engine_free(engine);
+    parts.timeout_ms = 0;
+    engine = query_engine_new(&parts);
+    for (unsigned i = 0; i < 3 * parts.pending_max; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "n%u.example.", i);
+        assert_int_equal(ask(name), QUERY_PENDING);
+        bl_rcu_online();
+        query_tick(engine);
+        bl_rcu_offline();
+    }
+    assert_int_equal(counted(METRIC_RECURSION_TIMEOUTS), 3 * parts.pending_max);
+    assert_int_equal(asked.cancelled, 2 * parts.pending_max);
+    asked.count = 1; /* the slot of the first one is another's */
+    recursion_answers("n0.example.", "n0.example. 300 IN A 192.0.2.1", RECURSE_INSECURE);
+    assert_int_not_equal(ask("n0.example."), QUERY_DROPPED);
+    assert_int_equal(answer_records(), 0);
 }
 
 static void what_is_not_served_is_refused(void **state)
@@ -484,6 +510,7 @@ int main(void)
         WHOLE(a_name_listed_while_it_is_asked_for_is_not_given_out),
         WHOLE(limits_hold_for_one_client_and_for_all),
         WHOLE(a_question_without_answer_ends_in_servfail),
+        WHOLE(late_questions_make_room_for_new_ones),
         WHOLE(what_is_not_served_is_refused),
         WHOLE(equal_hits_of_a_batch_are_folded),
     };
