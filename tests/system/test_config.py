@@ -8,7 +8,7 @@ import threading
 
 from harness.case import Case
 from harness.client import rcode, records
-from harness.daemon import SINKHOLE4, SINKHOLED, environment
+from harness.daemon import RECURSOR, SINKHOLE4, SINKHOLED, environment
 from harness.metrics import get
 
 # text, the line of the fault, words the message must have
@@ -97,8 +97,11 @@ class Check(Case):
             self.assertIn(word, done.stdout)
         done = run("--version")
         self.assertEqual(done.returncode, 0)
-        for library in ("libuv", "libunbound", "hiredis", "libmicrohttpd"):
+        for library in ("libuv", "hiredis", "libmicrohttpd"):
             self.assertIn(library, done.stdout)
+        recursor = subprocess.run([RECURSOR, "--version"], capture_output=True, text=True, check=False)
+        self.assertEqual(recursor.returncode, 0)
+        self.assertIn("libunbound", recursor.stdout)
         self.assertTrue(re.search(r"\d+\.\d+\.\d+", done.stdout))
         self.assertEqual(run("--nonsense").returncode, 2)
 

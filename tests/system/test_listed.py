@@ -3,7 +3,7 @@
 import dns.exception
 
 from harness.case import Case
-from harness.client import BLOCKED, errors, has_flag, rcode, records, ttl
+from harness.client import BLOCKED, CENSORED, errors, has_flag, rcode, records, ttl
 from harness.daemon import SINKHOLE4, SINKHOLE6
 from harness.wire import Wire
 
@@ -217,7 +217,9 @@ class Actions(Case):
         self.assert_resolved(self.ask("www.hashed.org"), "A", ["198.18.3.1"])
 
     def test_a_legal_order_beats_an_operators_allow(self):
-        self.assert_sinkholed(self.ask("www.two.net"))
+        answer = self.ask("www.two.net")
+        self.assertEqual(records(answer, "A"), [SINKHOLE4])
+        self.assertEqual(errors(answer)[0][0], CENSORED)
 
     def test_a_log_only_entry_never_hides_a_deny_above_it(self):
         self.assertEqual(rcode(self.ask("www.six.net", "AAAA")), "NXDOMAIN")

@@ -20,7 +20,8 @@ class Tcp(Case):
         cls.daemon = cls.run_daemon(
             lists=[cls.list_file("starter", "listed.org\n", kind="deny")],
             changes={"limits": {"tcp_idle": f"{int(IDLE_S * 1000)}ms", "tcp_total": "4s",
-                                "tcp_per_client": PER_CLIENT}})
+                                "tcp_per_client": PER_CLIENT},
+                     "recursion": {"timeout": "2s"}})
 
     def test_a_hundred_questions_in_one_write_get_a_hundred_answers(self):
         with Stream() as stream:

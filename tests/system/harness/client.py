@@ -13,7 +13,8 @@ import dns.rdatatype
 
 from .wait import PATIENCE
 
-BLOCKED = 15  # RFC 8914
+BLOCKED = 15  # RFC 8914; a legal order's answer says 16
+CENSORED = 16
 DNSSEC_BOGUS = 6
 
 

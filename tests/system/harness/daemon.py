@@ -16,6 +16,7 @@ BUILD = os.environ.get("SINKHOLE_BUILD", "build")
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 SANITIZED = os.environ.get("SINKHOLE_SANITIZED", "")
 SINKHOLED = os.path.join(BUILD, "resolver", "sinkholed")
+RECURSOR = os.path.join(BUILD, "resolver", "recursor", "sinkhole-recursor")
 SINKHOLECTL = os.path.join(BUILD, "resolver", "ctl", "sinkholectl")
 
 SINKHOLE4 = "192.0.2.254"
@@ -146,10 +147,10 @@ class Daemon:
         )
         return json.loads(done.stdout) if done.stdout.strip() else None
 
-    def ctl_run(self, *words, operator=None):
+    def ctl_run(self, *words, operator=None, control=None):
         """Runs sinkholectl with this node's configuration, or that of the file `operator`."""
         return subprocess.run(
-            [SINKHOLECTL, "-c", operator or self.config_path, "-s", self.control, *words],
+            [SINKHOLECTL, "-c", operator or self.config_path, "-s", control or self.control, *words],
             capture_output=True, text=True, timeout=60 * PATIENCE, env=environment(), check=False,
         )
 

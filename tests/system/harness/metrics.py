@@ -32,12 +32,12 @@ class Metrics:
                 labels = dict(_LABEL.findall(match.group(2) or ""))
                 self.samples.append((match.group(1), labels, float(match.group(3))))
 
-    def sum(self, family, **labels):
-        """Sum of the family's samples that have these labels."""
+    def sum(self, metric, /, **labels):
+        """Sum of the metric's samples that have these labels."""
         return sum(
             value
             for name, found, value in self.samples
-            if name == family and all(found.get(key) == text for key, text in labels.items())
+            if name == metric and all(found.get(key) == text for key, text in labels.items())
         )
 
     def has(self, family):
