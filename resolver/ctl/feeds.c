@@ -113,11 +113,9 @@ static void print_feeds(const json_t *feeds)
     static const char *const keys[] = {"name",     "kind",  "tier",    "action", "priority",
                                        "category", "label", "entries", "source", "state"};
     struct ctl_table *table = ctl_table_new(headings);
-    const json_t *feed;
-    size_t i;
 
-    json_array_foreach(feeds, i, feed)
-    {
+    for (size_t i = 0; i < json_array_size(feeds); i++) {
+        const json_t *feed = json_array_get(feeds, i);
         const char *cells[sizeof(keys) / sizeof(keys[0])];
         char numbers[sizeof(keys) / sizeof(keys[0])][32];
         for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {

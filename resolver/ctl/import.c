@@ -149,12 +149,11 @@ static void show_examples(const struct ctl_import *import)
         const char *key;
         const char *sign;
     } kinds[] = {{"added", "+"}, {"changed", "*"}, {"removed", "-"}};
-    const json_t *name;
-    size_t i;
 
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
-        json_array_foreach(json_object_get(import->examples, kinds[k].key), i, name)
-        {
+        for (size_t i = 0; i < json_array_size(json_object_get(import->examples, kinds[k].key));
+             i++) {
+            const json_t *name = json_array_get(json_object_get(import->examples, kinds[k].key), i);
             const char *text = json_string_value(name);
             printf("  %s ", kinds[k].sign);
             ctl_write_safe(stdout, text, strlen(text));

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DAEMON_NAMES_MAX ((size_t)1000) /* of one request, resolver/API.md */
+
 static const char *const targets[] = {
     [CTL_BLOCK] = "/api/v1/block",
     [CTL_UNBLOCK] = "/api/v1/unblock",
@@ -14,16 +16,15 @@ static const char *const targets[] = {
     [CTL_UNALLOW] = "/api/v1/unallow",
 };
 
-/* The names as the daemon takes them; one that can't be read goes as it is, and is refused there.
- */
-static json_t *request_of(const struct ctl *ctl)
+/* A slice of the names as the daemon takes them; one that can't be read goes as it is, and is
+ * refused there. */
+static json_t *request_of(const struct ctl_arguments *arguments, size_t first, size_t end)
 {
-    const struct ctl_arguments *arguments = &ctl->arguments;
     const char *category = arguments->values[CTL_OPTION_CATEGORY];
     const char *reason = arguments->values[CTL_OPTION_REASON];
     json_t *names = json_array();
 
-    for (size_t i = 0; i < arguments->word_count; i++) {
+    for (size_t i = first; i < end; i++) {
         char error[CTL_ERROR_SIZE];
         struct ctl_name name;
         bool read = ctl_name_read(arguments->words[i], &name, error) == 0;
@@ -38,23 +39,50 @@ static json_t *request_of(const struct ctl *ctl)
                      category != NULL ? category : "", "reason", reason != NULL ? reason : "");
 }
 
-static int change_by_daemon(struct ctl *ctl, enum ctl_operation operation, json_t **ret_document)
+/* Has one slice changed, and adds its results to those of the earlier ones. */
+static int change_slice(struct ctl *ctl, enum ctl_operation operation, size_t first, size_t end,
+                        json_t *results)
 {
-    if (ctl_arguments_has(&ctl->arguments, CTL_OPTION_FEED)) {
-        return ctl_fail(ctl, CTL_FAILED,
-                        "--feed needs Redis: the configuration has no redis section (-c names "
-                        "another)");
-    }
-    json_t *request = request_of(ctl);
+    json_t *request = request_of(&ctl->arguments, first, end);
     char *body = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
+    json_t *document = NULL;
+
     json_decref(request);
     if (body == NULL) {
         return ctl_fail(ctl, CTL_USAGE, "an argument is not UTF-8 text");
     }
-    int status = ctl_ask(ctl, "POST", targets[operation], "application/json", body, strlen(body),
-                         ret_document);
+    int status =
+        ctl_ask(ctl, "POST", targets[operation], "application/json", body, strlen(body), &document);
     free(body);
+    if (status == CTL_DONE) {
+        json_array_extend(results, json_object_get(document, "results"));
+    }
+    json_decref(document);
     return status;
+}
+
+static int change_by_daemon(struct ctl *ctl, enum ctl_operation operation, json_t **ret_document)
+{
+    size_t count = ctl->arguments.word_count;
+    json_t *results = json_array();
+    int status = CTL_DONE;
+
+    if (ctl_arguments_has(&ctl->arguments, CTL_OPTION_FEED)) {
+        status = ctl_fail(ctl, CTL_FAILED,
+                          "--feed needs Redis: the configuration has no redis section (-c names "
+                          "another)");
+    }
+    for (size_t first = 0; first < count && status == CTL_DONE; first += DAEMON_NAMES_MAX) {
+        size_t left = count - first;
+        size_t end = first + (left < DAEMON_NAMES_MAX ? left : DAEMON_NAMES_MAX);
+        status = change_slice(ctl, operation, first, end, results);
+    }
+    if (status != CTL_DONE) {
+        json_decref(results);
+        return status;
+    }
+    *ret_document = json_pack("{s:o}", "results", results);
+    return CTL_DONE;
 }
 
 struct outcome {
@@ -90,14 +118,12 @@ static int say_results(struct ctl *ctl, json_t *document)
 {
     struct outcome outcome = {0};
     const json_t *revision = json_object_get(document, "revision");
-    const json_t *result;
-    size_t i;
 
     if (ctl->json && ctl_print_json(ctl, CTL_DONE, json_incref(document)) != CTL_DONE) {
         return CTL_FAILED;
     }
-    json_array_foreach(json_object_get(document, "results"), i, result)
-    {
+    for (size_t i = 0; i < json_array_size(json_object_get(document, "results")); i++) {
+        const json_t *result = json_array_get(json_object_get(document, "results"), i);
         say_result(ctl, result, &outcome);
     }
     if (ctl_wants_text(ctl) && outcome.changed > 0 && json_is_integer(revision)) {

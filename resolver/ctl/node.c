@@ -68,24 +68,21 @@ static const char *text_of(const char *key, const json_t *value, char text[stati
 }
 
 /* A member of an object in its section's line; objects within are flattened. */
-static void line_add_value(struct line *line, const char *key, const json_t *value, int depth)
+static void line_add_value(struct line *line, const char *key, json_t *value, int depth)
 {
     char number[32];
 
     if (json_is_object(value) && depth < 4) {
-        const char *name;
-        json_t *member;
-        json_object_foreach((json_t *)(uintptr_t)value, name, member)
-        {
+        for (void *at = json_object_iter(value); at != NULL;
+             at = json_object_iter_next(value, at)) {
             char joined[128];
+            const char *name = json_object_iter_key(at);
             snprintf(joined, sizeof(joined), "%s%s%s", key, key[0] != '\0' ? " " : "", name);
-            line_add_value(line, joined, member, depth + 1);
+            line_add_value(line, joined, json_object_iter_value(at), depth + 1);
         }
     } else if (json_is_array(value)) {
-        const json_t *member;
-        size_t i;
-        json_array_foreach(value, i, member)
-        {
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            json_t *member = json_array_get(value, i);
             line_add_value(line, i == 0 ? key : "", member, depth + 1);
         }
     } else {
@@ -93,16 +90,14 @@ static void line_add_value(struct line *line, const char *key, const json_t *val
     }
 }
 
-static void print_section(const char *label, const json_t *value)
+static void print_section(const char *label, json_t *value)
 {
     struct line line;
     char text[32];
 
     if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
-        const json_t *member;
-        size_t i;
-        json_array_foreach(value, i, member)
-        {
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            json_t *member = json_array_get(value, i);
             line_start(&line, i == 0 ? label : "");
             line_add_value(&line, "", member, 0);
             putchar('\n');
@@ -121,8 +116,6 @@ static void print_section(const char *label, const json_t *value)
 int ctl_run_status(struct ctl *ctl)
 {
     json_t *document = NULL;
-    const char *key;
-    json_t *value;
 
     int status = ctl_ask_get(ctl, "/api/v1/status", &document);
     if (status != CTL_DONE) {
@@ -132,11 +125,12 @@ int ctl_run_status(struct ctl *ctl)
         return ctl_print_json(ctl, CTL_DONE, document);
     }
     if (ctl_wants_text(ctl)) {
-        json_object_foreach(document, key, value)
-        {
+        for (void *at = json_object_iter(document); at != NULL;
+             at = json_object_iter_next(document, at)) {
+            json_t *value = json_object_iter_value(at);
             bool empty = json_is_array(value) && json_array_size(value) == 0;
             if (!empty) {
-                print_section(key, value);
+                print_section(json_object_iter_key(at), value);
             }
         }
     }
@@ -153,11 +147,9 @@ static void print_rules(const json_t *rules)
     static const char *const keys[] = {"feed",   "tier",     "entry", "scope",
                                        "action", "priority", "text"};
     struct ctl_table *table = ctl_table_new(headings);
-    const json_t *rule;
-    size_t i;
 
-    json_array_foreach(rules, i, rule)
-    {
+    for (size_t i = 0; i < json_array_size(rules); i++) {
+        const json_t *rule = json_array_get(rules, i);
         const char *cells[sizeof(keys) / sizeof(keys[0])];
         char numbers[sizeof(keys) / sizeof(keys[0])][32];
         for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
@@ -180,8 +172,6 @@ static void print_why(const json_t *document)
     const json_t *answer = json_object_get(document, "answer");
     const json_t *rules = json_object_get(document, "rules");
     struct line line;
-    const json_t *text;
-    size_t i;
 
     for (size_t k = 0; k < sizeof(shown) / sizeof(shown[0]); k++) {
         char number[32];
@@ -192,8 +182,11 @@ static void print_why(const json_t *document)
             putchar('\n');
         }
     }
-    json_array_foreach(answer, i, text)
-    {
+    if (json_array_size(answer) == 0) {
+        printf("%-*s  %s\n", LABEL_WIDTH, "answer", "what recursion gives");
+    }
+    for (size_t i = 0; i < json_array_size(answer); i++) {
+        const json_t *text = json_array_get(answer, i);
         const char *value = json_string_value(text);
         printf("%-*s  ", LABEL_WIDTH, i == 0 ? "answer" : "");
         ctl_write_safe(stdout, value != NULL ? value : "", value != NULL ? strlen(value) : 0);
@@ -261,11 +254,9 @@ int ctl_run_why(struct ctl *ctl)
 
 static void print_options(const char *text, const json_t *options)
 {
-    const json_t *option;
-    size_t i;
 
-    json_array_foreach(options, i, option)
-    {
+    for (size_t i = 0; i < json_array_size(options); i++) {
+        const json_t *option = json_array_get(options, i);
         const char *name = json_string_value(option);
         printf("%s: ", text);
         ctl_write_safe(stdout, name != NULL ? name : "?", name != NULL ? strlen(name) : 1);

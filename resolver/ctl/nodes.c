@@ -185,11 +185,9 @@ static void print_nodes(const json_t *document)
     static const char *const headings[] = {"NODE",    "LIVE", "STATE",   ">REVISION",
                                            ">BEHIND", "SEEN", "VERSION", NULL};
     struct ctl_table *table = ctl_table_new(headings);
-    const json_t *node;
-    size_t i;
 
-    json_array_foreach(json_object_get(document, "nodes"), i, node)
-    {
+    for (size_t i = 0; i < json_array_size(json_object_get(document, "nodes")); i++) {
+        const json_t *node = json_array_get(json_object_get(document, "nodes"), i);
         if (table != NULL) {
             add_row(table, document, node);
         }

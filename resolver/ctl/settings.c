@@ -1,6 +1,7 @@
 /* What needs no daemon: config check, config options, version, help. */
 #include "resolver/ctl/ctl.h"
 #include "resolver/ctl/output.h"
+#include "resolver/options.h"
 
 #include <hiredis/hiredis.h>
 #include <idn2.h>
@@ -54,28 +55,13 @@ static json_t *options_document(void)
 
 int ctl_run_config_options(struct ctl *ctl)
 {
-    static const char *const headings[] = {"OPTION", "TYPE", "DEFAULT", "BOUNDS",
-                                           "RELOAD", "TEXT", NULL};
-    struct config_option_text option;
-
     if (ctl->json) {
         return ctl_print_json(ctl, CTL_DONE, options_document());
     }
-    struct ctl_table *table = ctl_table_new(headings);
-    for (size_t i = 0; table != NULL && config_option_text(i, &option); i++) {
-        const char *cells[] = {option.name,
-                               option.type,
-                               option.initial,
-                               option.bounds,
-                               option.live ? "live" : "restart",
-                               option.text};
-        if (option.built) {
-            ctl_table_add(table, cells);
-        }
+    if (ctl_wants_text(ctl)) {
+        options_write(stdout, OPTION_PAGE_TEXT);
     }
-    int r = table == NULL ? -1 : ctl_wants_text(ctl) ? ctl_table_print(table, stdout) : 0;
-    ctl_table_free(table);
-    return r < 0 ? ctl_fail(ctl, CTL_FAILED, "out of memory") : CTL_DONE;
+    return CTL_DONE;
 }
 
 int ctl_run_version(struct ctl *ctl)
