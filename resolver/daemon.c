@@ -330,8 +330,7 @@ static int make_workers(struct daemon *daemon)
     return r;
 }
 
-/* The program stands beside the daemon in a build folder, else where it is installed. */
-static void recursor_program(char path[static CONFIG_PATH_SIZE_MAX])
+void daemon_recursor_program(char ret_path[static CONFIG_PATH_SIZE_MAX])
 {
     char own[CONFIG_PATH_SIZE_MAX - 64];
     ssize_t size = readlink("/proc/self/exe", own, sizeof(own) - 1);
@@ -339,12 +338,12 @@ static void recursor_program(char path[static CONFIG_PATH_SIZE_MAX])
     char *slash = strrchr(own, '/');
     if (slash != NULL) {
         *slash = '\0';
-        snprintf(path, CONFIG_PATH_SIZE_MAX, "%s/recursor/sinkhole-recursor", own);
-        if (access(path, X_OK) == 0) {
+        snprintf(ret_path, CONFIG_PATH_SIZE_MAX, "%s/recursor/sinkhole-recursor", own);
+        if (access(ret_path, X_OK) == 0) {
             return;
         }
     }
-    snprintf(path, CONFIG_PATH_SIZE_MAX, "%s", SINKHOLE_LIBEXECDIR "/sinkhole-recursor");
+    snprintf(ret_path, CONFIG_PATH_SIZE_MAX, "%s", SINKHOLE_LIBEXECDIR "/sinkhole-recursor");
 }
 
 static int start_threads(struct daemon *daemon)
@@ -374,7 +373,7 @@ static int start_threads(struct daemon *daemon)
 static int start_recursors(struct daemon *daemon)
 {
     char program[CONFIG_PATH_SIZE_MAX];
-    recursor_program(program);
+    daemon_recursor_program(program);
     int r = recursors_start(
         daemon->loop, daemon->config, program, daemon->recurses, daemon->worker_count,
         recursors_count(daemon->config, daemon->worker_count), &daemon->recursors);

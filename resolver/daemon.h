@@ -15,6 +15,11 @@ struct daemon;
 int daemon_start(uv_loop_t *loop, struct config *config, const char *path,
                  struct daemon **ret_daemon);
 
+/* The path of the recursors' program: beside the daemon in a build folder, else where it is
+ * installed.
+ */
+void daemon_recursor_program(char ret_path[static CONFIG_PATH_SIZE_MAX]);
+
 /* Reads the configuration and the list files again, on a thread of its own; the outcome is logged.
  */
 void daemon_reload(struct daemon *daemon);

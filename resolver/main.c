@@ -3,6 +3,7 @@
 #include "resolver/daemon.h"
 #include "resolver/log.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <libpsl.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <urcu/urcu-qsbr.h>
 #include <uv.h>
 #include <xxhash.h>
@@ -27,8 +29,10 @@ struct main_thread {
     struct daemon *daemon;
 };
 
-static void print_version(void)
+/* Recursion's libraries are in a program of their own, which says its versions itself. */
+static int print_version(void)
 {
+    char program[CONFIG_PATH_SIZE_MAX];
     unsigned xxhash = XXH_versionNumber();
     printf("sinkholed %s\n", SINKHOLE_VERSION);
     printf("libuv %s, libmicrohttpd %s, libmaxminddb %s, libyaml %s, jansson %s\n",
@@ -37,7 +41,11 @@ static void print_version(void)
     printf("hiredis %d.%d.%d, libpsl %s, xxhash %u.%u.%u, %s\n", HIREDIS_MAJOR, HIREDIS_MINOR,
            HIREDIS_PATCH, psl_get_version(), xxhash / 10000, xxhash / 100 % 100, xxhash % 100,
            OpenSSL_version(OPENSSL_VERSION));
-    printf("recursion: sinkhole-recursor --version\n");
+    fflush(stdout);
+    daemon_recursor_program(program);
+    execl(program, program, "--version", NULL);
+    fprintf(stderr, "sinkholed: %s: %s\n", program, strerror(errno));
+    return EXIT_FAILURE;
 }
 
 static void print_help(void)
@@ -70,14 +78,24 @@ static void print_help(void)
     }
 }
 
+static void close_signals(struct main_thread *thread)
+{
+    if (uv_is_closing((uv_handle_t *)&thread->terminate)) {
+        return;
+    }
+    uv_close((uv_handle_t *)&thread->terminate, NULL);
+    uv_close((uv_handle_t *)&thread->interrupt, NULL);
+    uv_close((uv_handle_t *)&thread->hangup, NULL);
+}
+
 static void on_end(uv_signal_t *signal, int number)
 {
     struct main_thread *thread = signal->data;
     log_info("stopping", "signal", number == SIGTERM ? "TERM" : "INT");
-    uv_close((uv_handle_t *)&thread->terminate, NULL);
-    uv_close((uv_handle_t *)&thread->interrupt, NULL);
-    uv_close((uv_handle_t *)&thread->hangup, NULL);
-    daemon_stop(thread->daemon);
+    close_signals(thread);
+    if (thread->daemon != NULL) { /* else its start has failed, and it ends by itself */
+        daemon_stop(thread->daemon);
+    }
 }
 
 static void on_hangup(uv_signal_t *signal, int number)
@@ -87,25 +105,31 @@ static void on_hangup(uv_signal_t *signal, int number)
     daemon_reload(thread->daemon);
 }
 
+/* Not referenced: a start that fails lets the loop run out. */
 static void watch(struct main_thread *thread, uv_signal_t *signal, int number, uv_signal_cb call)
 {
     uv_signal_init(&thread->loop, signal);
     signal->data = thread;
     uv_signal_start(signal, call, number);
+    uv_unref((uv_handle_t *)signal);
 }
 
+/* A signal that comes while the daemon starts is acted on when the loop runs. */
 static int run(struct config *config, const char *path)
 {
     struct main_thread thread = {0};
     uv_loop_init(&thread.loop);
+    watch(&thread, &thread.terminate, SIGTERM, on_end);
+    watch(&thread, &thread.interrupt, SIGINT, on_end);
+    watch(&thread, &thread.hangup, SIGHUP, on_hangup);
     int r = daemon_start(&thread.loop, config, path, &thread.daemon);
     if (r == 0) {
-        watch(&thread, &thread.terminate, SIGTERM, on_end);
-        watch(&thread, &thread.interrupt, SIGINT, on_end);
-        watch(&thread, &thread.hangup, SIGHUP, on_hangup);
         uv_run(&thread.loop, UV_RUN_DEFAULT);
         daemon_free(thread.daemon);
         log_info("stopped");
+    } else {
+        close_signals(&thread);
+        uv_run(&thread.loop, UV_RUN_DEFAULT);
     }
     uv_loop_close(&thread.loop);
     return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -134,8 +158,7 @@ int main(int argc, char **argv)
             check = true;
             break;
         case OPTION_VERSION:
-            print_version();
-            return EXIT_SUCCESS;
+            return print_version();
         case 'h':
             print_help();
             return EXIT_SUCCESS;
