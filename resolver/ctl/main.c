@@ -9,6 +9,9 @@
 static int finish(int status)
 {
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == CTL_DONE) {
+        if (errno == EPIPE) { /* the reader has seen enough */
+            return CTL_FAILED;
+        }
         fprintf(stderr, "sinkholectl: can't write the output: %s\n", strerror(errno));
         return CTL_FAILED;
     }

@@ -41,16 +41,15 @@ int ctl_run_config_check(struct ctl *ctl)
 static json_t *options_document(void)
 {
     struct config_option_text option;
-    json_t *options = json_array();
+    json_t *rows = json_array();
 
     for (size_t i = 0; config_option_text(i, &option); i++) {
-        json_array_append_new(options,
-                              json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:b, s:s?}", "name",
-                                        option.name, "type", option.type, "default", option.initial,
-                                        "bounds", option.bounds, "live", option.live, "built",
-                                        option.built, "text", option.text));
+        json_array_append_new(
+            rows, json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:b, s:s?}", "name", option.name, "type",
+                            option.type, "default", option.initial, "bounds", option.bounds, "live",
+                            option.live, "built", option.built, "text", option.text));
     }
-    return json_pack("{s:o}", "options", options);
+    return json_pack("{s:o}", "options", rows);
 }
 
 int ctl_run_config_options(struct ctl *ctl)
