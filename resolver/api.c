@@ -125,7 +125,7 @@ static const char *source_of(const struct config *config, const struct bl_feed *
     if (feed->redis) {
         return "redis";
     }
-    if (strcmp(feed->name, "operator") == 0) {
+    if (strcmp(feed->name, "operator") == 0 || strcmp(feed->name, "operator.list") == 0) {
         return "operator";
     }
     for (uint32_t i = 0; i < config->list_file_count; i++) {

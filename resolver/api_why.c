@@ -20,7 +20,7 @@ struct why {
     const struct live *live;
     struct question question;
     uint8_t client[16];
-    bool has_client;
+    const char *client_text; /* as asked; NULL: for any client */
     json_t *document;
     json_t *rules;
 };
@@ -59,7 +59,7 @@ static const char *read_arguments(struct why *why, const struct api_request *req
     if (client != NULL && !read_client(client, why->client)) {
         return "client is neither an IPv4 nor an IPv6 address";
     }
-    why->has_client = client != NULL;
+    why->client_text = client;
     question->flags = DNS_FLAG_RD;
     question->type = (uint16_t)number;
     question->class = DNS_IN;
@@ -243,7 +243,8 @@ static void decide(struct why *why)
         size_t size = make_answer(why, &verdict, answer);
         json_object_set_new(why->document, "answer", text_of(answer, size));
     }
-    if (why->has_client) {
+    if (why->client_text != NULL) {
+        api_set_text(why->document, "client", why->client_text);
         check_access(why);
     }
 }

@@ -173,7 +173,10 @@ static enum MHD_Result finish(const struct door *door, struct MHD_Connection *co
         .peer_uid = door->kind == API_DOOR_CONTROL ? peer_of(connection) : -1,
     };
     struct api_reply reply = {0};
+    /* While the list or a reload works the connection is not idle. */
+    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
     api_answer(&door->http->api, exchange->call, &request, &reply);
+    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, IDLE_S);
     return send_reply(connection, &reply);
 }
 

@@ -219,8 +219,9 @@ static int check_text(const struct option *option, const char *text, size_t size
                              "underscores, no dot or dash first",
                       text);
     }
-    if (option->type == OPTION_FEED && strcmp(text, "operator") == 0) {
-        return refuse(problem, "the feed operator is sinkholectl's own; choose another name");
+    if (option->type == OPTION_FEED &&
+        (strcmp(text, "operator") == 0 || strcmp(text, "operator.list") == 0)) {
+        return refuse(problem, "the feed %s is sinkholectl's own; choose another name", text);
     }
     if (option->type == OPTION_PATH && size > 0 && text[0] != '/') {
         return refuse(problem, QUOTED " must be an absolute path: write it from / on", text);

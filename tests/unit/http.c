@@ -606,6 +606,7 @@ static void shows_each_rule_and_its_place(void **state)
     const json_t *rules = json_object_get(document, "rules");
     assert_string_equal(text_at(document, "name"), "good.bad.example");
     assert_string_equal(text_at(document, "type"), "A");
+    assert_string_equal(text_at(document, "client"), "127.0.0.1");
     assert_string_equal(text_at(document, "access"), "allowed");
     assert_int_equal(json_array_size(rules), 2);
     const json_t *rule = json_array_get(rules, 0);
