@@ -1,3 +1,6 @@
+/* A writer of its own and not jansson's: a line costs 0.6 us and no allocation, against 3.7 us and
+ * some forty allocations, and a flood makes 100,000 a second. Tests hold it against jansson's
+ * reader. */
 #include "geo/hitline.h"
 
 #include "blocklist/name.h"
@@ -178,7 +181,7 @@ static void put_client_and_place(struct writer *writer, const struct hitline *li
         PUT(writer, ",\"asn\":");
         put_number(writer, line->tag->asn);
         PUT(writer, ",\"as_name\":");
-        put_word(writer, line->tag->as_name);
+        put_text(writer, line->tag->as_name, strnlen(line->tag->as_name, MMDB_AS_NAME_SIZE_MAX));
     }
 }
 

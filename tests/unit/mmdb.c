@@ -80,6 +80,25 @@ static void finds_countries_in_both_layouts(void **state)
     }
 }
 
+static void the_shipped_database_knows_large_networks(void **state)
+{
+    (void)state;
+    static const char *rows[][2] = {
+        {"193.0.6.139", "NL"}, {"194.181.0.1", "PL"},          {"78.20.115.5", "BE"},
+        {"8.8.8.8", "US"},     {"2001:4860:4860::8888", "US"}, {"192.0.2.1", "ZZ"},
+        {"2001:db8::1", "ZZ"},
+    };
+    struct mmdb *mmdb = open_data("../../deploy/data/country.mmdb", MMDB_COUNTRY);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t address[MMDB_ADDRESS_SIZE];
+        struct mmdb_record record;
+        read_address(rows[i][0], address);
+        assert_int_equal(mmdb_find(mmdb, address, &record), 0);
+        assert_string_equal(record.country, rows[i][1]);
+    }
+    mmdb_close(mmdb);
+}
+
 static void an_address_without_an_entry_has_no_country(void **state)
 {
     (void)state;
@@ -394,6 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_countries_in_both_layouts),
+        cmocka_unit_test(the_shipped_database_knows_large_networks),
         cmocka_unit_test(an_address_without_an_entry_has_no_country),
         cmocka_unit_test(a_tree_of_ipv4_knows_nothing_of_ipv6),
         cmocka_unit_test(finds_networks_in_both_layouts_and_cleans_their_names),
