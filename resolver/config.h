@@ -76,7 +76,7 @@ struct config_redis {
 };
 
 struct config_recursion {
-    uint32_t processes; /* 0: auto */
+    uint32_t processes;                      /* 0: auto */
     char root_hints[CONFIG_PATH_SIZE_MAX];   /* "": built in */
     char trust_anchor[CONFIG_PATH_SIZE_MAX]; /* "": built in */
     bool dnssec;
@@ -120,7 +120,7 @@ struct config {
     } access;
     struct {
         uint32_t udp_size;
-        uint32_t tcp_clients;    /* in all, divided among the workers */
+        uint32_t tcp_clients; /* in all, divided among the workers */
         uint32_t tcp_per_client;
         uint32_t tcp_idle_ms;
         uint32_t tcp_total_ms;
@@ -157,8 +157,8 @@ struct config {
 
 /* Reads and checks `path`; NULL gives the defaults and the environment's overrides alone
  * (SINKHOLE_<SECTION>_<OPTION>). On success returns 0 and a struct to be freed with config_free().
- * Otherwise returns a negative errno and one message that names file, line and option, and says what
- * to do. Files that options name are not opened here. */
+ * Otherwise returns a negative errno and one message that names file, line and option, and says
+ * what to do. Paths must be absolute; files that options name are not opened here. */
 int config_load(const char *path, struct config **ret_config,
                 char ret_error[static CONFIG_ERROR_SIZE_MAX]);
 void config_free(struct config *config); /* NULL is fine */
@@ -167,14 +167,14 @@ void config_free(struct config *config); /* NULL is fine */
 void config_diff(const struct config *old, const struct config *new,
                  void (*call)(void *context, const char *option, bool live), void *context);
 
-/* One declared option, for help and documents. */
+/* One declared option, for help and documents. `bounds` holds until the thread's next call. */
 struct config_option_text {
-    const char *name;     /* "limits.udp_size", "list.files[].path" */
-    const char *type;     /* "size", "duration", "boolean", "list of addresses", ... */
-    const char *initial;  /* default, as it would be written */
-    const char *bounds;   /* "512..4096", "full | truncated | none", "" */
+    const char *name;    /* "limits.udp_size", "list.files[].path" */
+    const char *type;    /* "size", "duration", "boolean", "list of addresses", ... */
+    const char *initial; /* default, as it would be written */
+    const char *bounds;  /* "512..4096", "full | truncated | none", "" */
     bool live;
-    bool built;           /* false: refused as not in this version */
+    bool built; /* false: refused as not in this version */
     const char *text;
 };
 /* Returns false past the last one. */
