@@ -185,7 +185,7 @@ static int reload_locked(struct daemon *daemon, json_t **ret_reply)
     json_t *errors = reload_parts(daemon, config);
     r = json_array_size(errors) == 0 ? 0 : -EIO;
     log_info("reloaded", "changed", log_number((long long)json_array_size(changes.changed)),
-             "need restart", log_number((long long)json_array_size(changes.restart)), "errors",
+             "need_restart", log_number((long long)json_array_size(changes.restart)), "errors",
              log_number((long long)json_array_size(errors)));
     *ret_reply = json_pack("{s:o, s:o, s:o}", "changed", changes.changed, "restart",
                            changes.restart, "errors", errors);

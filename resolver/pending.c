@@ -12,7 +12,8 @@ struct queue {
 
 struct pendings {
     uint32_t count;
-    uint32_t free; /* first of the free slots, linked by `newer` */
+    uint32_t free;  /* first of the slots given back, linked by `newer` */
+    uint32_t fresh; /* slots from here on were never used, and cost no memory yet */
     struct queue waiting;
     struct queue late;
     struct pending slots[];
@@ -28,10 +29,7 @@ struct pendings *pendings_new(uint32_t count)
     pendings->count = count;
     pendings->waiting = pendings->late =
         (struct queue){.oldest = PENDING_NONE, .newest = PENDING_NONE};
-    for (uint32_t i = 0; i < count; i++) {
-        pendings->slots[i].slot = i;
-        pendings->slots[i].newer = i + 1 < count ? i + 1 : PENDING_NONE;
-    }
+    pendings->free = PENDING_NONE;
     return pendings;
 }
 
@@ -76,11 +74,16 @@ void pendings_free(struct pendings *pendings)
 struct pending *pendings_take(struct pendings *pendings, const struct question *question,
                               const struct client *client)
 {
-    if (pendings->free == PENDING_NONE) {
+    struct pending *pending;
+    if (pendings->free != PENDING_NONE) {
+        pending = &pendings->slots[pendings->free];
+        pendings->free = pending->newer;
+    } else if (pendings->fresh < pendings->count) {
+        pending = &pendings->slots[pendings->fresh];
+        pending->slot = pendings->fresh++;
+    } else {
         return NULL;
     }
-    struct pending *pending = &pendings->slots[pendings->free];
-    pendings->free = pending->newer;
     pending->question = *question;
     memcpy(pending->spelled, question->spelled, question->name_size);
     pending->question.spelled = pending->spelled;

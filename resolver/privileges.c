@@ -49,6 +49,9 @@ int privileges_drop(const struct config *config, char *ret_error, size_t error_s
                  config->node.user);
         return r;
     }
+    if (user->pw_uid == 0) {
+        return 0; /* there is nothing to give up */
+    }
     if ((made_state && chown(config->node.state_dir, user->pw_uid, user->pw_gid) != 0) ||
         (made_run && chown(run_folder, user->pw_uid, user->pw_gid) != 0)) {
         snprintf(ret_error, error_size, "can't give the state folders to \"%s\": %s",

@@ -43,7 +43,8 @@ struct tcp {
     struct tcp_census *census;
     uint8_t *answers; /* TCP_BATCH_MAX of ANSWER_ROOM */
     struct connection *connections;
-    uint32_t free;
+    uint32_t free;  /* first of the slots given back */
+    uint32_t fresh; /* slots from here on were never used, and cost no memory yet */
     uint32_t *live; /* slots in use, in no order */
     uint32_t live_count;
     size_t server_count;
@@ -304,6 +305,24 @@ static void read_address(const struct sockaddr_storage *peer, struct client *cli
     }
 }
 
+static struct connection *free_slot(struct tcp *tcp)
+{
+    if (tcp->free == NONE && tcp->fresh == tcp->limits.clients_max) {
+        return NULL;
+    }
+    return &tcp->connections[tcp->free != NONE ? tcp->free : tcp->fresh];
+}
+
+static void take_slot(struct tcp *tcp, struct connection *connection)
+{
+    if (tcp->free != NONE) {
+        tcp->free = connection->next_free;
+    } else {
+        connection->tcp = tcp;
+        connection->client.tcp.slot = tcp->fresh++;
+    }
+}
+
 static const struct stream_calls calls = {.read = read_octets, .ended = ended, .drained = drained};
 
 static void refused(void *context)
@@ -316,7 +335,7 @@ static void connected(uv_stream_t *server, int status)
     struct tcp *tcp = server->data;
     struct stream *stream;
     struct sockaddr_storage peer;
-    struct connection *connection = tcp->free == NONE ? NULL : &tcp->connections[tcp->free];
+    struct connection *connection = free_slot(tcp);
     if (status != 0 || stream_accept(server, QUEUE_MAX, &calls, connection, &stream) != 0) {
         return;
     }
@@ -332,7 +351,7 @@ static void connected(uv_stream_t *server, int status)
         return;
     }
     metrics_add(tcp->metrics, METRIC_TCP_ACCEPTED, 1);
-    tcp->free = connection->next_free;
+    take_slot(tcp, connection);
     connection->live_index = tcp->live_count;
     tcp->live[tcp->live_count++] = connection->client.tcp.slot;
     client.tcp.slot = connection->client.tcp.slot;
@@ -435,11 +454,7 @@ int tcp_start(uv_loop_t *loop, struct door *doors, size_t door_count,
         tcp->servers == NULL) {
         return -ENOMEM;
     }
-    for (uint32_t i = 0; i < limits->clients_max; i++) {
-        tcp->connections[i].tcp = tcp;
-        tcp->connections[i].client.tcp.slot = i;
-        tcp->connections[i].next_free = i + 1 < limits->clients_max ? i + 1 : NONE;
-    }
+    tcp->free = NONE;
     return listen_all(tcp, doors, door_count);
 }
 
