@@ -14,8 +14,9 @@
 #define PINGS_MISSED_MAX 4u     /* 2 s: it hangs, or is stopped; there is no other sign */
 #define STARTING_MISSED_MAX 20u /* 10 s for exec, files and libunbound on a busy machine */
 #define YOUNG_MS 5000u          /* one that dies earlier is started again more slowly */
-#define NOTES_MAX 100u          /* lines of one process in the log; it may be taken over */
-#define MESSAGES_A_WAKE 16      /* of one control socket */
+#define NOTES_MAX 60u /* lines of one process in the log, a minute; it may be taken over */
+#define TICKS_A_MINUTE (60000u / RECURSOR_TICK_MS)
+#define MESSAGES_A_WAKE 16 /* of one control socket */
 
 static uint64_t now_ms(void)
 {
@@ -352,6 +353,9 @@ static bool worker_lost(const struct recursor *recursor)
 /* Counts ticks, not time: when this process itself was stopped, pongs have lain unread. */
 void recursor_tick(struct recursor *recursor)
 {
+    if (++recursor->ticks % TICKS_A_MINUTE == 0) {
+        recursor->notes = 0;
+    }
     if (recursor->pid == 0) {
         return;
     }

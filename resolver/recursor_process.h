@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#define RECURSOR_TICK_MS 500u
+
 struct recursor {
     struct recursors *all;
     unsigned index;
@@ -33,7 +35,8 @@ struct recursor {
     bool killed;
     unsigned pings_missed;
     unsigned young_deaths;
-    unsigned notes;
+    unsigned notes; /* in this minute */
+    unsigned ticks;
 };
 
 struct recursors {
@@ -61,8 +64,7 @@ struct recursors {
  * is called as after a death. */
 void recursor_start(struct recursor *recursor);
 
-/* Once every RECURSOR_TICK_MS. */
-#define RECURSOR_TICK_MS 500u
+/* To be called every RECURSOR_TICK_MS. */
 void recursor_tick(struct recursor *recursor);
 
 void recursor_ask_to_stop(struct recursor *recursor);

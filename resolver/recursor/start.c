@@ -121,7 +121,24 @@ static struct setting_text text_of(const struct channel_setting *setting)
     return text;
 }
 
-static int apply_setting(const struct channel_setting *setting, struct ub_ctx *context)
+/* The optional options that were refused, for one line. */
+struct refused {
+    char names[CHANNEL_TEXT_SIZE_MAX];
+    size_t size;
+};
+
+static void note_refused(struct refused *refused, const struct channel_setting *setting)
+{
+    int length = snprintf(refused->names + refused->size, sizeof(refused->names) - refused->size,
+                          " %.*s", (int)setting->name_size, setting->name);
+    if (length > 0 && (size_t)length < sizeof(refused->names) - refused->size) {
+        refused->size += (size_t)length;
+    }
+    refused->names[refused->size] = '\0'; /* a name that did not fit leaves nothing behind */
+}
+
+static int apply_setting(const struct channel_setting *setting, struct ub_ctx *context,
+                         struct refused *refused)
 {
     struct setting_text text = text_of(setting);
     int r = 0;
@@ -135,8 +152,7 @@ static int apply_setting(const struct channel_setting *setting, struct ub_ctx *c
         break;
     case CHANNEL_OPTION_OPTIONAL:
         if (ub_ctx_set_option(context, text.name, text.value) != 0) {
-            start_say(LOG_LEVEL_INFO, "libunbound %s does not know %s %s", ub_version(), text.name,
-                      text.value);
+            note_refused(refused, setting);
         }
         break;
     case CHANNEL_ANCHOR:
@@ -159,19 +175,54 @@ static int apply_setting(const struct channel_setting *setting, struct ub_ctx *c
     return r == 0 ? 0 : -EINVAL;
 }
 
+/* What libunbound writes to its log, a line at a time: "[time] libunbound[process:thread] text". */
+static ssize_t say_libunbound(void *cookie, const char *text, size_t size)
+{
+    (void)cookie;
+    size_t from = 0;
+    for (size_t i = 0; i + 1 < size && i < 64; i++) {
+        if (text[i] == ']' && text[i + 1] == ' ') {
+            from = i + 2;
+        }
+    }
+    size_t end = size;
+    while (end > from && text[end - 1] == '\n') {
+        end--;
+    }
+    if (end > from) {
+        start_say(LOG_LEVEL_WARNING, "libunbound: %.*s", (int)(end - from), text + from);
+    }
+    return (ssize_t)size;
+}
+
+static void take_log(struct ub_ctx *context)
+{
+    FILE *log = fopencookie(NULL, "w", (cookie_io_functions_t){.write = say_libunbound});
+    if (log == NULL || setvbuf(log, NULL, _IOLBF, BUFSIZ) != 0 ||
+        ub_ctx_debugout(context, log) != 0) {
+        start_say(LOG_LEVEL_WARNING, "libunbound writes to standard error itself");
+    }
+}
+
 int start_apply(const struct start *start, struct ub_ctx *context)
 {
+    struct refused refused = {0};
+    take_log(context);
     for (size_t at = 0; at < start->settings_size;) {
         struct channel_record record;
         int r = channel_read(start->settings + at, start->settings_size - at, &record);
         assert(r > 0); /* it has been read before */
         at += (size_t)r;
         if (record.kind == CHANNEL_SETTING) {
-            r = apply_setting(&record.setting, context);
+            r = apply_setting(&record.setting, context, &refused);
             if (r < 0) {
                 return r;
             }
         }
+    }
+    if (refused.size > 0) {
+        start_say(LOG_LEVEL_INFO, "libunbound %s has no options%s; it works without", ub_version(),
+                  refused.names);
     }
     return 0;
 }

@@ -31,8 +31,9 @@ void start_say(int level, const char *format, ...) __attribute__((format(printf,
 /* Waits for the whole start. 0 or -errno, after saying why. */
 int start_read(struct start *ret_start);
 
-/* Puts the settings into the context, which must not have resolved anything. An optional option
- * that this libunbound refuses is named in one line. 0 or -errno, after saying why. */
+/* Puts the settings into the context, which must not have resolved anything, and has libunbound's
+ * own messages said as above. Optional options that this libunbound refuses are named in one line.
+ * 0 or -errno, after saying why. */
 int start_apply(const struct start *start, struct ub_ctx *context);
 
 #endif
