@@ -10,10 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LOGFILE_KEEP_MAX 1000u    /* old files: each rotation renames them all */
-#define LOGFILE_ERROR_SIZE 256u   /* what a message's buffer must hold */
-#define LOGFILE_MODE 0640         /* hit lines name clients: not for everybody */
-#define LOGFILE_PIPE_WAIT_MS 1000 /* for the reader of a full pipe, before lines are given up */
+#define LOGFILE_KEEP_MAX 1000u  /* old files: each rotation renames them all */
+#define LOGFILE_ERROR_SIZE 256u /* what a message's buffer must hold */
+#define LOGFILE_MODE 0640       /* hit lines name clients: not for everybody */
+#define LOGFILE_PIPE_WAIT_MS                                                                       \
+    100 /* for a full pipe's reader; then lines are given up. A whole queue                        \
+         * of them delays the end of the process by three seconds */
 
 struct logfile;
 

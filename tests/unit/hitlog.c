@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +16,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -81,7 +81,8 @@ static struct hitlog_totals wait_for(struct hitlog *log, uint64_t lines)
         if (totals.written + totals.dropped >= lines) {
             return totals;
         }
-        sched_yield();
+        const struct timespec pause = {.tv_nsec = 500000};
+        (void)nanosleep(&pause, NULL); /* the store thread needs the processor */
     }
 }
 
