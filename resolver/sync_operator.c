@@ -504,8 +504,9 @@ static int change_one(struct sync_operator *operator, struct entries * entries,
     int size = text != NULL ? read_name(text, named.name) : -EINVAL;
     *ret_result = "refused";
     if (size < 0) {
-        *ret_reason = text != NULL && strcmp(text, ".") == 0 ? bl_guard_text(BL_GUARD_ROOT)
-                                                             : "not a domain name";
+        bool root = text != NULL && strcmp(text, ".") == 0;
+        operator->guarded[BL_GUARD_ROOT] += root;
+        *ret_reason = root ? bl_guard_text(BL_GUARD_ROOT) : "not a domain name";
         return 0;
     }
     named.name_size = (uint8_t)size;
