@@ -28,8 +28,7 @@ struct hit {
     uint16_t type;        /* question's type */
     uint8_t transport;    /* 0 UDP, 1 TCP */
     bool verified;        /* the client's address is proven (TCP, or a valid cookie) */
-    uint8_t
-        entry_offset; /* where the listed name starts: in `chain` if there is one, else in `name` */
+    uint8_t entry_offset; /* where the listed name starts in `chain`, or if none in `name` */
     uint8_t name_size;
     uint8_t name[HIT_NAME_SIZE_MAX];  /* what was asked, wire form, lowered */
     uint8_t chain_size;               /* 0: the question's own name is listed; else the size of: */

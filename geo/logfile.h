@@ -13,9 +13,9 @@
 #define LOGFILE_KEEP_MAX 1000u  /* old files: each rotation renames them all */
 #define LOGFILE_ERROR_SIZE 256u /* what a message's buffer must hold */
 #define LOGFILE_MODE 0640       /* hit lines name clients: not for everybody */
-#define LOGFILE_PIPE_WAIT_MS                                                                       \
-    100 /* for a full pipe's reader; then lines are given up. A whole queue                        \
-         * of them delays the end of the process by three seconds */
+/* For the reader of a full pipe; then lines are given up. A whole queue of them delays the end of
+ * the process by three seconds. */
+#define LOGFILE_PIPE_WAIT_MS 100
 
 struct logfile;
 
