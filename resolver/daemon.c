@@ -267,16 +267,24 @@ static unsigned count_workers(const struct config *config)
     return count;
 }
 
-static int open_doors(const struct config *config, struct door *doors)
+static void say_closed(const struct config_listen *listen, int error)
+{
+    log_error("can't listen", "address", listen->address.text, "error", strerror(-error), "hint",
+              error == -EADDRINUSE ? "another program, or another sinkholed, has this address"
+              : error == -EACCES   ? "ports below 1024 need root or CAP_NET_BIND_SERVICE"
+                                   : "is the address on this machine?");
+}
+
+/* The first worker's doors show whether the addresses are free, as they are still nobody's. */
+static int open_doors(const struct config *config, bool first, struct door *doors)
 {
     for (uint32_t i = 0; i < config->listen_count; i++) {
-        int r = door_open(&config->listen[i], &doors[i]);
+        int r = first ? door_probe(&config->listen[i]) : 0;
+        if (r == 0) {
+            r = door_open(&config->listen[i], &doors[i]);
+        }
         if (r != 0) {
-            log_error("can't listen", "address", config->listen[i].address.text, "error",
-                      strerror(-r), "hint",
-                      r == -EADDRINUSE ? "another program, or another sinkholed, has this address"
-                      : r == -EACCES   ? "ports below 1024 need root or CAP_NET_BIND_SERVICE"
-                                       : "is the address on this machine?");
+            say_closed(&config->listen[i], r);
             return r;
         }
     }
@@ -290,7 +298,7 @@ static int make_worker(struct daemon *daemon, const struct worker_parts *parts)
     for (unsigned i = 0; i < LISTEN_MAX; i++) {
         doors[i] = (struct door){.udp = -1, .tcp = -1};
     }
-    int r = open_doors(daemon->config, doors);
+    int r = open_doors(daemon->config, daemon->worker_count == 0, doors);
     if (r == 0) {
         r = worker_new(parts, doors, daemon->config->listen_count, &worker);
         if (r != 0) {

@@ -27,14 +27,14 @@ static int set_udp_options(int fd, bool ipv4)
     return r;
 }
 
-static int open_socket(const struct config_address *address, int type, int *ret_fd)
+static int open_socket(const struct config_address *address, int type, bool shared, int *ret_fd)
 {
     bool ipv4 = address->socket.any.sa_family == AF_INET;
     int fd = socket(address->socket.any.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
-    int r = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    int r = shared ? set(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
     if (r == 0 && type == SOCK_STREAM) {
         r = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     }
@@ -58,16 +58,16 @@ static int open_socket(const struct config_address *address, int type, int *ret_
     return 0;
 }
 
-int door_open(const struct config_listen *listen, struct door *ret_door)
+static int open_door(const struct config_listen *listen, bool shared, struct door *ret_door)
 {
     struct door door = {
         .udp = -1, .tcp = -1, .ipv4 = listen->address.socket.any.sa_family == AF_INET};
     int r = 0;
     if ((listen->protocols & CONFIG_UDP) != 0) {
-        r = open_socket(&listen->address, SOCK_DGRAM, &door.udp);
+        r = open_socket(&listen->address, SOCK_DGRAM, shared, &door.udp);
     }
     if (r == 0 && (listen->protocols & CONFIG_TCP) != 0) {
-        r = open_socket(&listen->address, SOCK_STREAM, &door.tcp);
+        r = open_socket(&listen->address, SOCK_STREAM, shared, &door.tcp);
     }
     if (r != 0) {
         door_close(&door);
@@ -75,6 +75,21 @@ int door_open(const struct config_listen *listen, struct door *ret_door)
     }
     *ret_door = door;
     return 0;
+}
+
+int door_open(const struct config_listen *listen, struct door *ret_door)
+{
+    return open_door(listen, true, ret_door);
+}
+
+int door_probe(const struct config_listen *listen)
+{
+    struct door door;
+    int r = open_door(listen, false, &door);
+    if (r == 0) {
+        door_close(&door);
+    }
+    return r;
 }
 
 void door_close(struct door *door)

@@ -17,6 +17,10 @@ struct door {
  * UDP tells the address asked (IP_PKTINFO). 0 or -errno; then nothing stays open. */
 int door_open(const struct config_listen *listen, struct door *ret_door);
 
+/* Whether the address is free. Sockets that share it (SO_REUSEPORT) would not tell: a second daemon
+ * of the same user would quietly take half of the questions. 0, -EADDRINUSE or another -errno. */
+int door_probe(const struct config_listen *listen);
+
 /* Closes what is open; for doors that no worker took. */
 void door_close(struct door *door);
 
