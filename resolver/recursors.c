@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #define STOP_MS 2000u          /* until it is killed */
-#define RESTART_FIRST_MS 100u  /* at the second young death in a row; doubled at each further one  \
-                                */
+#define RESTART_FIRST_MS 100u  /* at the second young death in a row; then doubled */
 #define RESTART_MAX_MS 1000u   /* hence replaced within a second */
 #define PROCESSES_AUTO_MAX 16u /* each has caches of its own to fill */
 
