@@ -3,6 +3,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What is wrong with a GET was typed; a POST that is refused may be so for the list's sake. */
+static enum ctl_exit exit_of(const char *method, unsigned status)
+{
+    if (status == 400 && strcmp(method, "GET") == 0) {
+        return CTL_USAGE;
+    }
+    return status == 404 ? CTL_NOT_FOUND : CTL_FAILED;
+}
+
 int ctl_ask_text(struct ctl *ctl, const char *method, const char *target, const char *type,
                  const char *body, size_t body_size, struct ctl_response *ret_response)
 {
@@ -23,9 +32,12 @@ int ctl_ask_text(struct ctl *ctl, const char *method, const char *target, const 
     }
     json_t *document = json_loadb(response.body, response.body_size, 0, NULL);
     const char *why = ctl_json_text(document, "error");
-    status = ctl_fail(ctl, response.status == 404 ? CTL_NOT_FOUND : CTL_FAILED,
-                      "%s (sinkholed, HTTP status %u)", why[0] != '\0' ? why : "refused",
-                      response.status);
+    if (why[0] != '\0') {
+        status = ctl_fail(ctl, exit_of(method, response.status), "sinkholed: %s", why);
+    } else {
+        status = ctl_fail(ctl, CTL_FAILED, "sinkholed refused, and gave no reason (HTTP status %u)",
+                          response.status);
+    }
     json_decref(document);
     ctl_response_done(&response);
     return status;

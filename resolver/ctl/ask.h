@@ -6,9 +6,9 @@
 #include "resolver/ctl/client.h"
 #include "resolver/ctl/ctl.h"
 
-/* The body as it came. CTL_DONE, or what ctl_fail() returned: CTL_NOT_FOUND for 404, CTL_FAILED for
- * every other error, with the daemon's own words. The response is to be released by
- * ctl_response_done(). */
+/* The body as it came. CTL_DONE, or what ctl_fail() returned: CTL_NOT_FOUND for 404, CTL_USAGE
+ * for a GET's 400, CTL_FAILED for every other error, with the daemon's own words. The response is
+ * to be released by ctl_response_done(). */
 int ctl_ask_text(struct ctl *ctl, const char *method, const char *target, const char *type,
                  const char *body, size_t body_size, struct ctl_response *ret_response);
 
