@@ -227,6 +227,10 @@ static const int allowed_calls[] = {
     SCMP_SYS(sched_yield),
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getgid),
+    SCMP_SYS(getegid),
 };
 
 /* What works on files by their names: allowed where Landlock confines it to a folder, refused (and
@@ -268,6 +272,7 @@ static int add_conditional_calls(scmp_filter_ctx filter)
         {SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
         {SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
         {SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0}},
+        {SCMP_SYS(prlimit64), {2, SCMP_CMP_EQ, 0, 0}}, /* to read limits, not to set them */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, rows[i].call, 1, &rows[i].condition);
