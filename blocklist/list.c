@@ -26,6 +26,7 @@ struct bl_list {
     struct bl_contexts *contexts;
     struct bl_index *index;
     _Atomic uint64_t version;
+    _Atomic bool whole;
     bool newly_blocks; /* something in this batch can */
 };
 
@@ -44,7 +45,18 @@ struct bl_list *bl_list_new(const struct bl_secret *secret)
         bl_list_free(list);
         return NULL;
     }
+    atomic_init(&list->whole, true);
     return list;
+}
+
+bool bl_list_is_whole(const struct bl_list *list)
+{
+    return atomic_load_explicit(&list->whole, memory_order_acquire);
+}
+
+void bl_list_set_whole(struct bl_list *list, bool whole)
+{
+    atomic_store_explicit(&list->whole, whole, memory_order_release);
 }
 
 void bl_list_free(struct bl_list *list)

@@ -112,6 +112,10 @@ void bl_list_free(struct bl_list *list); /* no reader may be online; NULL is fin
  * ALLOW, while the version is the same. */
 uint64_t bl_list_version(const struct bl_list *list);
 
+/* Whether all that should be listed is. While it is not, a name that is not found may be listed
+ * nevertheless, and nobody can say that it is not. */
+bool bl_list_is_whole(const struct bl_list *list);
+
 /* All listed suffixes of `name` (lowered, `size` octets), longest first, at most
  * BL_NAME_LABELS_MAX + 1. A match whose offset is not 0 can only hold by its SUFFIX memberships;
  * the caller looks. Returns how many. */
@@ -185,6 +189,9 @@ void bl_list_walk(const struct bl_list *list, uint16_t feed,
                   bool (*call)(void *context, const uint8_t *name, size_t size,
                                const struct bl_membership *membership),
                   void *context);
+
+/* A list is whole from the start, until it is known that something is missing. */
+void bl_list_set_whole(struct bl_list *list, bool whole);
 
 /* Ends a batch: raises the version if the batch can newly block, waits for one grace period if
  * something was retired, and frees that. */

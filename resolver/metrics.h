@@ -40,6 +40,8 @@
     X(REFUSED_OVERLOAD, "sinkhole_overload_total", "limit=\"pending\"",                            \
       "Questions answered SERVFAIL because a limit was reached.")                                  \
     X(REFUSED_OVERLOAD_CLIENT, "sinkhole_overload_total", "limit=\"pending_per_client\"", "")      \
+    X(REFUSED_NO_LIST, "sinkhole_no_list_total", "",                                               \
+      "Questions refused because the list had not been loaded yet.")                               \
     X(TRUNCATED, "sinkhole_truncated_total", "", "UDP answers cut to the client's size (TC).")     \
     X(CACHE_HITS, "sinkhole_cache_hits_total", "", "Questions answered from the answer cache.")    \
     X(CACHE_MISSES, "sinkhole_cache_misses_total", "", "Questions the answer cache did not hold.") \
@@ -75,8 +77,10 @@ enum metric {
 
 /* Upper bounds of the response duration's buckets, in microseconds; one more counts the rest. */
 #define METRICS_DURATION_BOUNDS_US                                                                 \
-    {10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000,     \
-     1000000, 2000000, 5000000, 10000000}
+    {                                                                                              \
+        10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000,  \
+            1000000, 2000000, 5000000, 10000000                                                    \
+    }
 #define METRICS_DURATION_BUCKETS 20u
 
 struct metrics {

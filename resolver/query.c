@@ -233,6 +233,19 @@ static bool solve_by_list(struct query_engine *engine, struct query *query,
 
 /* ---- what is not resolved at all ---- */
 
+/* Until the list is whole, a name that was not found may be a listed one, and a listed name is
+ * never resolved. Clients ask their next resolver. */
+static bool solve_without_list(struct query_engine *engine, struct query *query,
+                               const struct question *question)
+{
+    if (bl_list_is_whole(engine->parts.list)) {
+        return false;
+    }
+    query_count(engine, METRIC_REFUSED_NO_LIST);
+    error(engine, query, question, DNS_REFUSED, ANSWER_EDE_NOT_READY, "no list yet");
+    return true;
+}
+
 static bool solve_locally(struct query_engine *engine, struct query *query,
                           const struct question *question)
 {
@@ -384,7 +397,8 @@ static void solve(struct query_engine *engine, struct query *query, const struct
         error(engine, query, question, DNS_REFUSED, ANSWER_EDE_NONE, "");
         return;
     }
-    if (solve_by_list(engine, query, question, lookup) || solve_locally(engine, query, question) ||
+    if (solve_by_list(engine, query, question, lookup) ||
+        solve_without_list(engine, query, question) || solve_locally(engine, query, question) ||
         solve_from_cache(engine, query, question, hash)) {
         return;
     }

@@ -117,6 +117,7 @@ static void update_status(void *context)
         const struct bl_redis_status *redis = sync_link_list(sync->link);
         struct sync_link_status link = sync_link_status(sync->link);
         status->loaded = redis->settled;
+        bl_list_set_whole(sync->list, redis->settled);
         status->connected = link.connected;
         (void)snprintf(status->server, sizeof(status->server), "%s", link.server);
         (void)snprintf(status->error, sizeof(status->error), "%s", link.error);

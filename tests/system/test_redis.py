@@ -5,7 +5,7 @@ import threading
 import time
 
 from harness.case import Case
-from harness.client import BLOCKED, errors, rcode
+from harness.client import BLOCKED, NOT_READY, errors, rcode
 from harness.daemon import to_yaml
 from harness.metrics import get
 from harness.redis import OPERATOR_PASSWORD, Connection, Redis, RedisError, script
@@ -292,9 +292,15 @@ class Late(WithRedis):
         status, text = get("/readyz", late.http)
         self.assertEqual(status, 503)
         self.assertIn("list", text)
+        # it can't know what is listed, so it gives out nothing
+        for name in ("listed.org", "www.secure.example"):
+            answer = self.ask(name, port=late.port)
+            self.assertEqual(rcode(answer), "REFUSED")
+            self.assertEqual([code for code, _ in errors(answer)], [NOT_READY])
         self.redis.start()
         self.until(lambda: self.blocked("listed.org", late), "it took the image", 20)
         late.wait_ready()
+        self.assertEqual(rcode(self.ask("www.secure.example", port=late.port)), "NOERROR")
 
     def test_a_wrong_password_is_said_in_the_status(self):
         wrong = self.node("wrong", 1, {"redis": {

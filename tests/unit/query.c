@@ -450,6 +450,21 @@ static void late_questions_make_room_for_new_ones(void **state)
     assert_int_equal(answer_records(), 0);
 }
 
+static void nothing_is_resolved_before_the_list_is_whole(void **state)
+{
+    (void)state;
+    struct bl_list *list = (struct bl_list *)(uintptr_t)parts.list;
+    list_name("f", BL_TIER_FEED, BL_ACTION_DEFAULT, "evil.example");
+    bl_list_set_whole(list, false);
+    assert_int_equal(ask("www.example."), QUERY_ANSWERED);
+    assert_int_equal(ldns_pkt_get_rcode(sent), LDNS_RCODE_REFUSED);
+    assert_int_equal(asked.count, 0);
+    assert_int_equal(ask("evil.example."), QUERY_ANSWERED); /* what is known is enforced */
+    expect_sinkhole();
+    bl_list_set_whole(list, true);
+    assert_int_equal(ask("www.example."), QUERY_PENDING);
+}
+
 static void what_is_not_served_is_refused(void **state)
 {
     (void)state;
@@ -511,6 +526,7 @@ int main(void)
         WHOLE(limits_hold_for_one_client_and_for_all),
         WHOLE(a_question_without_answer_ends_in_servfail),
         WHOLE(late_questions_make_room_for_new_ones),
+        WHOLE(nothing_is_resolved_before_the_list_is_whole),
         WHOLE(what_is_not_served_is_refused),
         WHOLE(equal_hits_of_a_batch_are_folded),
     };

@@ -16,6 +16,7 @@ from .wait import PATIENCE
 BLOCKED = 15  # RFC 8914; a legal order's answer says 16
 CENSORED = 16
 DNSSEC_BOGUS = 6
+NOT_READY = 14
 
 
 def ask(name, kind="A", *, server="127.0.0.1", port=5300, tcp=False, edns=True, dnssec=False,
