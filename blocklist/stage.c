@@ -222,7 +222,10 @@ static int apply_feeds(struct bl_stage *stage, struct bl_list *list, struct bl_r
                 continue;
             }
             if ((old->action == BL_ACTION_ALLOW) != (staged->feed.action == BL_ACTION_ALLOW)) {
-                (void)bl_list_feed_remove(list, (uint16_t)id);
+                int r = bl_list_feed_remove(list, (uint16_t)id);
+                if (r != 0) {
+                    return r;
+                }
                 bl_list_publish(list);
             }
         }
@@ -311,7 +314,8 @@ static bool collect_gone(void *context, const uint8_t *name, size_t size,
 static int remove_names(struct bl_stage *stage, struct bl_list *list)
 {
     struct gone gone = {.stage = stage};
-    for (size_t i = 0; i < stage->feed_count && !gone.short_of_memory; i++) {
+    int r = 0;
+    for (size_t i = 0; i < stage->feed_count && r >= 0 && !gone.short_of_memory; i++) {
         int id = stage->feeds[i].list_id;
         if (id < 0) {
             continue;
@@ -321,14 +325,17 @@ static int remove_names(struct bl_stage *stage, struct bl_list *list)
         bl_list_walk(list, (uint16_t)id, collect_gone, &gone);
         unsigned changes = 0;
         for (size_t at = 0; at < gone.size; at += 1 + (size_t)gone.octets[at]) {
-            (void)bl_list_remove(list, (uint16_t)id, gone.octets + at + 1, gone.octets[at]);
+            r = bl_list_remove(list, (uint16_t)id, gone.octets + at + 1, gone.octets[at]);
+            if (r < 0) {
+                break;
+            }
             if (++changes % BL_STAGE_BATCH_CHANGES == 0) {
                 bl_list_publish(list);
             }
         }
     }
     free(gone.octets);
-    return gone.short_of_memory ? -ENOMEM : 0;
+    return gone.short_of_memory || r < 0 ? -ENOMEM : 0;
 }
 
 /* Feeds from Redis that the stage does not have. */
@@ -346,13 +353,15 @@ static void collect_leftover(void *context, const struct bl_feed *feed)
     }
 }
 
-static void remove_feeds(struct bl_stage *stage, struct bl_list *list)
+static int remove_feeds(struct bl_stage *stage, struct bl_list *list)
 {
     struct leftover leftover = {.stage = stage};
     bl_list_feeds(list, collect_leftover, &leftover);
-    for (size_t i = 0; i < leftover.count; i++) {
-        (void)bl_list_feed_remove(list, leftover.ids[i]);
+    int r = 0;
+    for (size_t i = 0; i < leftover.count && r == 0; i++) {
+        r = bl_list_feed_remove(list, leftover.ids[i]);
     }
+    return r;
 }
 
 int bl_stage_apply(struct bl_stage *stage, struct bl_list *list, const struct bl_guards *guards,
@@ -370,7 +379,7 @@ int bl_stage_apply(struct bl_stage *stage, struct bl_list *list, const struct bl
         r = remove_names(stage, list);
     }
     if (r == 0) {
-        remove_feeds(stage, list);
+        r = remove_feeds(stage, list);
     }
     bl_list_publish(list);
     return r;

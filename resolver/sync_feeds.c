@@ -87,7 +87,10 @@ static int set_feed(struct sync_feeds *feeds, const struct bl_feed *feed)
     if (id >= 0) {
         const struct bl_feed *old = bl_list_feed(feeds->list, (uint16_t)id);
         if ((old->action == BL_ACTION_ALLOW) != (feed->action == BL_ACTION_ALLOW)) {
-            (void)bl_list_feed_remove(feeds->list, (uint16_t)id);
+            int r = bl_list_feed_remove(feeds->list, (uint16_t)id);
+            if (r != 0) {
+                return r;
+            }
             bl_list_publish(feeds->list);
         }
     }
@@ -265,8 +268,11 @@ static bool remove_gone(struct sync_feeds *feeds, const struct names *imported)
     struct gone gone = {.feeds = feeds, .imported = imported};
     bl_list_feeds(feeds->list, collect_gone, &gone);
     for (size_t i = 0; i < gone.count; i++) {
-        log_info("feed removed", "feed", bl_list_feed(feeds->list, gone.ids[i])->name);
-        (void)bl_list_feed_remove(feeds->list, gone.ids[i]);
+        const char *name = bl_list_feed(feeds->list, gone.ids[i])->name;
+        log_info("feed of no file or import removed", "feed", name);
+        if (bl_list_feed_remove(feeds->list, gone.ids[i]) != 0) {
+            log_error("feed not removed, memory is short: reload again", "feed", name);
+        }
         feeds->changed++;
     }
     bl_list_publish(feeds->list);
