@@ -234,19 +234,15 @@ size_t answer_any(const struct question *question, uint8_t *out, size_t limit)
     return finish(&builder, question, DNS_NOERROR, ANSWER_EDE_NONE, "", 0);
 }
 
-/* How much of the body fits `room`: all, or less by what RFC 2181, 9 lets go without TC. Additional
- * records always may; the authority section of a positive answer to a client without DO too (there
- * it is a courtesy). Returns 0 when what is needed does not fit. */
+/* How much of the body fits `room`: all, or less by what RFC 2181, 9 lets go without TC: the
+ * authority section of a positive answer to a client without DO (there it is a courtesy). Returns 0
+ * when what is needed does not fit. */
 static size_t fit(const struct question *question, const struct message *message, size_t room,
                   unsigned *ret_sections)
 {
     if (message->body_size <= room) {
-        *ret_sections = 3;
+        *ret_sections = MESSAGE_SECTIONS;
         return message->body_size;
-    }
-    if (message->authority_end <= room) {
-        *ret_sections = 2;
-        return message->authority_end;
     }
     if (message->answer_end <= room && !message->negative && !question->dnssec_ok) {
         *ret_sections = 1;

@@ -6,7 +6,9 @@
 
 #define POINTER 0xc0u /* RFC 1035, 4.1.4 */
 #define POINTER_OFFSET_MAX 0x3fffu
+#define POINTERS_MAX BL_NAME_LABELS_MAX /* in one name: no encoder makes more */
 #define OFFSETS_MAX 64u /* names remembered for compression: more gain little and cost a search */
+#define COMPARED_MAX 65536u /* labels compared for it in one answer: half a millisecond */
 #define SOA_NUMBERS_SIZE 20u
 #define TTL_MAX 0x7fffffffu /* RFC 2181, 8: larger ones count as 0 */
 
@@ -27,12 +29,15 @@ struct writer {
     size_t size; /* of the body so far */
     size_t room;
     bool failed; /* out of room */
+    uint32_t compared_left;
     uint16_t offset_count;
     uint16_t offsets[OFFSETS_MAX]; /* where names or their suffixes stand */
+    uint8_t sizes[OFFSETS_MAX];    /* of those names, expanded */
 };
 
 struct record {
     uint8_t owner[BL_NAME_SIZE_MAX]; /* as spelled */
+    size_t owner_size;
     uint16_t type;
     uint16_t class;
     uint32_t ttl;
@@ -58,13 +63,15 @@ static uint32_t read_u32(struct reader *reader)
 }
 
 /* Reads a name that may be compressed. Each pointer must point before the place it stands at and
- * before any earlier pointer's target, so the loop ends. Returns the size of the expanded name. */
+ * before any earlier pointer's target, so the loop ends; and there are few, so that thousands of
+ * names do not each walk the same thousands of pointers. Returns the size of the expanded name. */
 static size_t read_name(struct reader *reader, uint8_t name[static BL_NAME_SIZE_MAX])
 {
     size_t at = reader->at;
     size_t lowest = at;
     size_t after = 0; /* where the name ends in the record, once a pointer was followed */
     size_t size = 0;
+    unsigned pointers = 0;
 
     while (!reader->failed) {
         if (at >= reader->size) {
@@ -77,7 +84,7 @@ static size_t read_name(struct reader *reader, uint8_t name[static BL_NAME_SIZE_
             }
             size_t target = (size_t)(label_size & ~POINTER) << 8 | reader->packet[at++];
             after = after == 0 ? at : after;
-            if (target >= lowest) {
+            if (target >= lowest || ++pointers > POINTERS_MAX) {
                 break;
             }
             lowest = at = target;
@@ -103,7 +110,7 @@ static size_t read_name(struct reader *reader, uint8_t name[static BL_NAME_SIZE_
 
 static void read_record(struct reader *reader, struct record *record)
 {
-    (void)read_name(reader, record->owner);
+    record->owner_size = read_name(reader, record->owner);
     record->type = read_u16(reader);
     record->class = read_u16(reader);
     record->ttl = read_u32(reader);
@@ -146,9 +153,9 @@ static uint8_t written(const struct writer *writer, size_t offset)
                                   : writer->body[offset - writer->start];
 }
 
-/* Whether the name that stands at `offset` is `name`. What was written is well-formed, and its
- * pointers point backwards. */
-static bool stands_at(const struct writer *writer, size_t offset, const uint8_t *name)
+/* Whether the name that stands at `offset` is `name`; false also when enough was compared. What was
+ * written is well-formed, and its pointers point backwards. */
+static bool stands_at(struct writer *writer, size_t offset, const uint8_t *name)
 {
     for (;;) {
         uint8_t label_size = written(writer, offset);
@@ -156,9 +163,10 @@ static bool stands_at(const struct writer *writer, size_t offset, const uint8_t 
             offset = (size_t)(label_size & ~POINTER) << 8 | written(writer, offset + 1);
             continue;
         }
-        if (label_size != *name) {
+        if (label_size != *name || writer->compared_left == 0) {
             return false;
         }
+        writer->compared_left--;
         if (label_size == 0) {
             return true;
         }
@@ -172,49 +180,47 @@ static bool stands_at(const struct writer *writer, size_t offset, const uint8_t 
     }
 }
 
-/* Where `name` stands already; 0 if nowhere that is remembered. */
-static uint16_t find_written(const struct writer *writer, const uint8_t *name)
+/* Where `name` stands already; 0 if nowhere that is remembered. An answer may be made of thousands
+ * of long names that differ in their last label only: hence sizes first, and the limit. */
+static uint16_t find_written(struct writer *writer, const uint8_t *name, size_t size)
 {
     for (uint16_t i = 0; i < writer->offset_count; i++) {
-        if (stands_at(writer, writer->offsets[i], name)) {
+        if (writer->sizes[i] == size && stands_at(writer, writer->offsets[i], name)) {
             return writer->offsets[i];
         }
     }
     return 0;
 }
 
-static void remember(struct writer *writer, size_t offset)
+static void remember(struct writer *writer, size_t offset, size_t size)
 {
     if (writer->offset_count < OFFSETS_MAX && offset <= POINTER_OFFSET_MAX) {
+        writer->sizes[writer->offset_count] = (uint8_t)size;
         writer->offsets[writer->offset_count++] = (uint16_t)offset;
     }
 }
 
 /* Suffixes are remembered only when the whole name is out: until then they have no end to compare.
  */
-static void write_name(struct writer *writer, const uint8_t *name)
+static void write_name(struct writer *writer, const uint8_t *name, size_t size)
 {
-    uint16_t fresh[BL_NAME_LABELS_MAX];
-    size_t fresh_count = 0;
+    size_t start = writer->start + writer->size;
+    size_t at = 0;
 
-    while (*name != 0) {
-        uint16_t offset = find_written(writer, name);
+    while (name[at] != 0) {
+        uint16_t offset = find_written(writer, name + at, size - at);
         if (offset != 0) {
             write_u16(writer, (uint16_t)(POINTER << 8 | offset));
             break;
         }
-        size_t here = writer->start + writer->size;
-        if (here <= POINTER_OFFSET_MAX) {
-            fresh[fresh_count++] = (uint16_t)here;
-        }
-        write_octets(writer, name, 1u + *name);
-        name += 1u + *name;
+        write_octets(writer, name + at, 1u + name[at]);
+        at += 1u + name[at];
     }
-    if (*name == 0) {
-        write_octets(writer, name, 1);
+    if (name[at] == 0) {
+        write_octets(writer, name + at, 1);
     }
-    for (size_t i = 0; i < fresh_count && !writer->failed; i++) {
-        remember(writer, fresh[i]);
+    for (size_t fresh = 0; fresh < at && !writer->failed; fresh += 1u + name[fresh]) {
+        remember(writer, start + fresh, size - fresh);
     }
 }
 
@@ -259,8 +265,8 @@ static void write_data(struct writer *writer, struct reader *reader, const struc
     data.at += before;
     for (unsigned i = 0; i < names; i++) {
         uint8_t name[BL_NAME_SIZE_MAX];
-        (void)read_name(&data, name);
-        write_name(writer, name);
+        size_t size = read_name(&data, name);
+        write_name(writer, name, size);
     }
     size_t rest = data.size - data.at;
     if (data.failed || (names > 0 && rest != (record->type == DNS_SOA ? SOA_NUMBERS_SIZE : 0))) {
@@ -291,6 +297,9 @@ struct reading {
 
 static bool is_wanted(const struct reading *reading, const struct record *record, unsigned section)
 {
+    if (section >= MESSAGE_SECTIONS) {
+        return false;
+    }
     switch (record->type) {
     case DNS_OPT:
         return false;
@@ -367,7 +376,7 @@ static void take_record(struct reading *reading, const struct record *record, un
     message->ttl_s = ttl < message->ttl_s ? ttl : message->ttl_s;
     message->counts[section]++;
 
-    write_name(&reading->writer, record->owner);
+    write_name(&reading->writer, record->owner, record->owner_size);
     write_u16(&reading->writer, record->type);
     write_u16(&reading->writer, record->class);
     reading->scratch->ttls[message->ttl_count++] = (uint16_t)reading->writer.size;
@@ -408,7 +417,8 @@ int message_read(const uint8_t *packet, size_t size, const uint8_t *name, size_t
         .writer = {.name = name,
                    .start = start,
                    .body = scratch->body,
-                   .room = MESSAGE_SIZE_MAX - start},
+                   .room = MESSAGE_SIZE_MAX - start,
+                   .compared_left = COMPARED_MAX},
         .bounds = ttls,
         .scratch = scratch,
         .type = type,
@@ -416,7 +426,7 @@ int message_read(const uint8_t *packet, size_t size, const uint8_t *name, size_t
         .message = {.ttl_s = ttls->max_s},
     };
     for (size_t at = 0; name[at] != 0; at += 1u + name[at]) {
-        remember(&reading.writer, DNS_HEADER_SIZE + at);
+        remember(&reading.writer, DNS_HEADER_SIZE + at, name_size - at);
     }
 
     uint16_t counts[3];
@@ -445,8 +455,7 @@ int message_read(const uint8_t *packet, size_t size, const uint8_t *name, size_t
 
     struct message *message = &reading.message;
     message->answer_end = ends[0];
-    message->authority_end = ends[1];
-    message->body_size = ends[2];
+    message->body_size = ends[1];
     message->negative =
         message->rcode == DNS_NXDOMAIN || (message->rcode == DNS_NOERROR && !reading.has_data);
     if (message->negative ? !reading.has_soa : message->ttl_count == 0) {

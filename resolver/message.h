@@ -5,6 +5,9 @@
  * the records a client is to have anew, names compressed against the question and each other, so
  * that a body fits behind any client's header and question of the same name.
  *
+ * The additional section is left out: it answers what nobody asked (addresses of name servers and
+ * of mail servers), and its names are not held against the list.
+ *
  * The packet is hostile: it comes from the recursor, which reads the Internet. Nothing here
  * allocates. */
 #ifndef RESOLVER_MESSAGE_H
@@ -17,17 +20,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MESSAGE_SECTIONS 2u       /* answer and authority */
 #define MESSAGE_RECORDS_MAX 8192u /* records kept of one answer: 64 KiB hold fewer than 6,000 */
 
 /* An answer for a question of one name, type and class, whoever asks. Data elsewhere is borrowed:
  * the scratch of message_read(), or a cache entry. */
 struct message {
-    uint8_t rcode;          /* enum dns_rcode, below 16 */
-    bool secure;            /* validated: AD may be set */
-    bool negative;          /* NXDOMAIN or no data */
-    uint16_t counts[3];     /* answer, authority and additional records */
-    uint16_t answer_end;    /* octets of the body that are the answer section */
-    uint16_t authority_end; /* those and the authority section */
+    uint8_t rcode;                     /* enum dns_rcode, below 16 */
+    bool secure;                       /* validated: AD may be set */
+    bool negative;                     /* NXDOMAIN or no data */
+    uint16_t counts[MESSAGE_SECTIONS]; /* answer and authority records */
+    uint16_t answer_end;               /* octets of the body that are the answer section */
     uint16_t body_size;
     uint16_t ttl_count;
     uint32_t

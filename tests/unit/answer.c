@@ -140,7 +140,7 @@ static void keeps_what_a_client_without_dnssec_is_to_have(void **state)
     expect_section(ldns_pkt_answer(packet), "www.example.\t300\tIN\tCNAME\ta.b.example.\n"
                                             "a.b.example.\t200\tIN\tA\t192.0.2.1\n");
     expect_section(ldns_pkt_authority(packet), "b.example.\t400\tIN\tNS\tns.b.example.\n");
-    expect_section(ldns_pkt_additional(packet), "ns.b.example.\t500\tIN\tA\t192.0.2.53\n");
+    expect_section(ldns_pkt_additional(packet), ""); /* its names are not held against the list */
     ldns_pkt_free(packet);
 
     question.spelled = (const uint8_t *)"\3wWw\7eXample";
