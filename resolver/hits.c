@@ -20,8 +20,9 @@ static bool is_equal(const struct hit *hit, const struct client *client,
 {
     size_t chain_size = chain == NULL ? 0 : bl_name_size(chain);
     return hit->type == question->type && hit->feed == feed && hit->action == action &&
-           hit->transport == client->transport && hit->name_size == question->name_size &&
-           hit->chain_size == chain_size && memcmp(hit->client, client->address, 16) == 0 &&
+           hit->transport == client->transport && hit->verified == client->verified &&
+           hit->name_size == question->name_size && hit->chain_size == chain_size &&
+           memcmp(hit->client, client->address, 16) == 0 &&
            memcmp(hit->name, question->name, question->name_size) == 0 &&
            (chain_size == 0 || memcmp(hit->chain, chain, chain_size) == 0);
 }
