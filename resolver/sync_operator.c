@@ -387,8 +387,9 @@ static int take_on(struct sync_operator *operator, struct entries * entries, boo
     for (size_t i = 0; i < old.count && feed >= 0; i++) {
         const struct operator_entry *entry = &old.entries[i];
         if (find(entries, entry->name, entry->name_size) == NULL) {
-            operator->changed +=(uint64_t)
-                bl_list_remove(operator->list, (uint16_t)feed, entry->name, entry->name_size);
+            int r = bl_list_remove(operator->list, (uint16_t)feed, entry->name, entry->name_size);
+            operator->changed += r == 1;
+            failed = r < 0 ? r : failed;
         }
     }
     bl_list_publish(operator->list);
