@@ -2,7 +2,7 @@
  *
  * All wait equally long, so the order of arrival is the order of deadlines. One whose client got
  * SERVFAIL at the deadline is *late*: it waits on for the cache's sake, until its answer comes or
- * its slot is needed. */
+ * its user needs the slot. */
 #ifndef RESOLVER_PENDING_H
 #define RESOLVER_PENDING_H
 
@@ -20,6 +20,7 @@ struct pending {
     uint32_t generation;
     uint32_t slot;
     bool late;
+    bool logged;    /* a log-only match of this question has been counted */
     uint32_t older; /* neighbours in order of arrival; PENDING_NONE at the ends */
     uint32_t newer;
     uint8_t spelled[BL_NAME_SIZE_MAX];
@@ -33,8 +34,7 @@ struct pendings;
 struct pendings *pendings_new(uint32_t count);
 void pendings_free(struct pendings *pendings);
 
-/* A slot with a copy of question and client, if need be that of the oldest late one; NULL when all
- * are taken by others. */
+/* A slot with a copy of question and client; NULL when all are taken, be it by late ones. */
 struct pending *pendings_take(struct pendings *pendings, const struct question *question,
                               const struct client *client);
 void pendings_give(struct pendings *pendings, struct pending *pending);

@@ -147,14 +147,15 @@ static enum bl_action initial_action(const struct query_engine *engine)
 
 bool query_is_blocked(struct query_engine *engine, const struct client *client,
                       const struct question *question, const struct bl_match *matches,
-                      size_t match_count, const uint8_t *chain, bool again,
+                      size_t match_count, const uint8_t *chain, bool *logged,
                       struct policy_rule *ret_rule)
 {
     struct policy_verdict verdict;
     policy_decide(engine->parts.list, matches, match_count, initial_action(engine),
                   (uint32_t)(engine->wall_s / 3600), &verdict);
     bool blocks = policy_blocks(&verdict);
-    if (blocks || (verdict.logged && !again)) {
+    if (blocks || (verdict.logged && !*logged)) {
+        *logged |= !blocks;
         query_count(engine, METRIC_HITS_LISTED);
         hits_add(&engine->hits, engine->parts.list, client, question,
                  blocks ? &verdict.rule : &verdict.log_rule, chain, engine->wall_s);
@@ -167,7 +168,7 @@ bool query_is_blocked(struct query_engine *engine, const struct client *client,
 
 bool query_is_chain_blocked(struct query_engine *engine, const struct client *client,
                             const struct question *question, const struct message *message,
-                            struct policy_rule *ret_rule, bool *ret_unlisted)
+                            bool *logged, struct policy_rule *ret_rule, bool *ret_unlisted)
 {
     const uint8_t *name = message->chain;
     *ret_unlisted = true;
@@ -176,7 +177,7 @@ bool query_is_chain_blocked(struct query_engine *engine, const struct client *cl
         size_t matched = bl_list_find(engine->parts.list, name, size, engine->matches);
         if (matched > 0) {
             *ret_unlisted = false;
-            if (query_is_blocked(engine, client, question, engine->matches, matched, name, false,
+            if (query_is_blocked(engine, client, question, engine->matches, matched, name, logged,
                                  ret_rule)) {
                 return true;
             }
@@ -211,7 +212,8 @@ static void answer_by_rule(struct query_engine *engine, struct query *query,
 }
 
 static bool solve_by_list(struct query_engine *engine, struct query *query,
-                          const struct question *question, const struct bl_lookup *lookup)
+                          const struct question *question, const struct bl_lookup *lookup,
+                          bool *logged)
 {
     if (lookup->count == 0) {
         return false;
@@ -224,7 +226,7 @@ static bool solve_by_list(struct query_engine *engine, struct query *query,
         matches = engine->matches;
     }
     struct policy_rule rule;
-    if (!query_is_blocked(engine, query->client, question, matches, matched, NULL, false, &rule)) {
+    if (!query_is_blocked(engine, query->client, question, matches, matched, NULL, logged, &rule)) {
         return false;
     }
     answer_by_rule(engine, query, question, &rule, rule.offset);
@@ -238,7 +240,7 @@ static bool solve_by_list(struct query_engine *engine, struct query *query,
 static bool solve_without_list(struct query_engine *engine, struct query *query,
                                const struct question *question)
 {
-    if (bl_list_is_whole(engine->parts.list)) {
+    if (engine->list_is_whole) {
         return false;
     }
     query_count(engine, METRIC_REFUSED_NO_LIST);
@@ -290,7 +292,7 @@ struct cache_key query_key(const struct question *question)
 /* A chain is held against the list again when the list has changed since it last was. */
 static bool is_cached_chain_blocked(struct query_engine *engine, struct query *query,
                                     const struct question *question, struct cache_entry *entry,
-                                    struct policy_rule *ret_rule)
+                                    bool *logged, struct policy_rule *ret_rule)
 {
     if (entry->message.chain_count == 0) {
         return false;
@@ -301,7 +303,7 @@ static bool is_cached_chain_blocked(struct query_engine *engine, struct query *q
     }
     query_count(engine, METRIC_CACHE_RECHECKS);
     bool unlisted;
-    if (query_is_chain_blocked(engine, query->client, question, &entry->message, ret_rule,
+    if (query_is_chain_blocked(engine, query->client, question, &entry->message, logged, ret_rule,
                                &unlisted)) {
         return true;
     }
@@ -312,7 +314,7 @@ static bool is_cached_chain_blocked(struct query_engine *engine, struct query *q
 }
 
 static bool solve_from_cache(struct query_engine *engine, struct query *query,
-                             const struct question *question, uint64_t hash)
+                             const struct question *question, uint64_t hash, bool *logged)
 {
     struct cache_key key = query_key(question);
     key.hash = hash;
@@ -325,7 +327,7 @@ static bool solve_from_cache(struct query_engine *engine, struct query *query,
     query_count(engine, METRIC_CACHE_HITS);
 
     struct policy_rule rule;
-    if (is_cached_chain_blocked(engine, query, question, entry, &rule)) {
+    if (is_cached_chain_blocked(engine, query, question, entry, logged, &rule)) {
         answer_by_rule(engine, query, question, &rule, 0);
         return true;
     }
@@ -364,7 +366,7 @@ static struct pending *take_slot(struct query_engine *engine, const struct quest
 }
 
 static void ask_recursion(struct query_engine *engine, struct query *query,
-                          const struct question *question, uint64_t list_version)
+                          const struct question *question, uint64_t list_version, bool logged)
 {
     const struct client *client = query->client;
     if (!quota_take(engine->quota, client->address, engine->parts.pending_client_max)) {
@@ -385,6 +387,7 @@ static void ask_recursion(struct query_engine *engine, struct query *query,
     }
     pending->asked_us = engine->now_us;
     pending->list_version = list_version;
+    pending->logged = logged;
     query->outcome = QUERY_PENDING;
 }
 
@@ -397,12 +400,13 @@ static void solve(struct query_engine *engine, struct query *query, const struct
         error(engine, query, question, DNS_REFUSED, ANSWER_EDE_NONE, "");
         return;
     }
-    if (solve_by_list(engine, query, question, lookup) ||
+    bool logged = false;
+    if (solve_by_list(engine, query, question, lookup, &logged) ||
         solve_without_list(engine, query, question) || solve_locally(engine, query, question) ||
-        solve_from_cache(engine, query, question, hash)) {
+        solve_from_cache(engine, query, question, hash, &logged)) {
         return;
     }
-    ask_recursion(engine, query, question, list_version);
+    ask_recursion(engine, query, question, list_version, logged);
 }
 
 void query_batch(struct query_engine *engine, struct query *queries, size_t query_count)
@@ -425,6 +429,8 @@ void query_batch(struct query_engine *engine, struct query *queries, size_t quer
         open[open_count++] = &queries[i];
     }
 
+    /* Both before the look-up: what it does not find was not listed then. */
+    engine->list_is_whole = bl_list_is_whole(engine->parts.list);
     uint64_t list_version = bl_list_version(engine->parts.list);
     bl_list_find_batch(engine->parts.list, engine->lookups, open_count);
     for (size_t i = 0; i < open_count; i++) {

@@ -34,7 +34,8 @@ struct query {
     enum query_outcome outcome; /* out */
 };
 
-/* Sends an answer that was pending. Called from query_answered() and query_tick(). */
+/* Sends an answer that was pending; of size 0: there will be none. Called from query_answered() and
+ * query_tick(). */
 typedef void query_send_fn(void *context, const struct client *client, const uint8_t *answer,
                            size_t size);
 

@@ -16,6 +16,7 @@ struct query_engine {
     struct pendings *pendings;
     struct quota *quota;
     const struct live *live; /* of this batch */
+    bool list_is_whole;      /* when this batch was looked up */
     uint64_t now_us;         /* monotonic, of this batch */
     int64_t wall_s;
     struct question questions[BL_BATCH_MAX];
@@ -37,19 +38,19 @@ void query_count_answer(struct query_engine *engine, enum metric kind, const uin
 size_t query_limit(const struct query_engine *engine, const struct client *client,
                    const struct question *question);
 
-/* Decides over the matches of one name and counts the hit. A log-only match is counted too, unless
- * `again`: then it was counted when the question came. `chain`: the listed name if it is one of the
- * answer's chain, or NULL. */
+/* Decides over the matches of one name and counts the hit. A log-only match is counted too, once a
+ * question: *logged says whether it has been, and is kept up. `chain`: the listed name if it is one
+ * of the answer's chain, or NULL. */
 bool query_is_blocked(struct query_engine *engine, const struct client *client,
                       const struct question *question, const struct bl_match *matches,
-                      size_t match_count, const uint8_t *chain, bool again,
+                      size_t match_count, const uint8_t *chain, bool *logged,
                       struct policy_rule *ret_rule);
 
 /* Holds each name of a chain against the list. *ret_unlisted: none of them matched anything, so the
  * chain need not be looked at again while the list's version stays. */
 bool query_is_chain_blocked(struct query_engine *engine, const struct client *client,
                             const struct question *question, const struct message *message,
-                            struct policy_rule *ret_rule, bool *ret_unlisted);
+                            bool *logged, struct policy_rule *ret_rule, bool *ret_unlisted);
 
 /* The answer for a name that the list decided; 0 for a rule that says to drop. `offset` is where
  * the listed name starts in the question's. */

@@ -70,7 +70,7 @@ static void count_security(struct query_engine *engine, const struct recurse_ans
 
 /* Whether the list blocks what was asked, or a link of its answer. The name itself was held against
  * the list when it was asked; it is again if the list has changed since. */
-static bool is_answer_blocked(struct query_engine *engine, const struct pending *pending,
+static bool is_answer_blocked(struct query_engine *engine, struct pending *pending,
                               const struct message *message, struct policy_rule *ret_rule,
                               uint8_t *ret_offset, bool *ret_chain_unlisted)
 {
@@ -81,13 +81,13 @@ static bool is_answer_blocked(struct query_engine *engine, const struct pending 
         size_t matched =
             bl_list_find(engine->parts.list, question->name, question->name_size, engine->matches);
         if (matched > 0 && query_is_blocked(engine, &pending->client, question, engine->matches,
-                                            matched, NULL, true, ret_rule)) {
+                                            matched, NULL, &pending->logged, ret_rule)) {
             *ret_offset = ret_rule->offset;
             return true;
         }
     }
-    return query_is_chain_blocked(engine, &pending->client, question, message, ret_rule,
-                                  ret_chain_unlisted);
+    return query_is_chain_blocked(engine, &pending->client, question, message, &pending->logged,
+                                  ret_rule, ret_chain_unlisted);
 }
 
 static void send_answer(struct query_engine *engine, const struct pending *pending,
@@ -98,13 +98,17 @@ static void send_answer(struct query_engine *engine, const struct pending *pendi
     engine->parts.send(engine->parts.send_context, &pending->client, engine->out, size);
 }
 
+/* A failure takes no answer's place: another worker's question may have fared better. */
 static void keep(struct query_engine *engine, const struct question *question,
                  const struct message *message, uint64_t list_version)
 {
     struct cache_key key = query_key(question);
     key.hash = cache_hash(engine->parts.cache, &key);
-    (void)cache_put(engine->parts.cache, &key, message, message->ttl_s, list_version,
-                    engine->now_us / 1000);
+    uint64_t now_ms = engine->now_us / 1000;
+    if (message->rcode == DNS_SERVFAIL && cache_get(engine->parts.cache, &key, now_ms) != NULL) {
+        return;
+    }
+    (void)cache_put(engine->parts.cache, &key, message, message->ttl_s, list_version, now_ms);
 }
 
 static void send_message(struct query_engine *engine, const struct pending *pending,
@@ -127,6 +131,7 @@ static void send_listed(struct query_engine *engine, const struct pending *pendi
                                       query_limit(engine, &pending->client, &pending->question));
     if (size == 0) {
         query_count(engine, METRIC_DROPPED_POLICY);
+        engine->parts.send(engine->parts.send_context, &pending->client, NULL, 0);
     } else {
         send_answer(engine, pending, METRIC_ANSWERS_LISTED, size);
     }

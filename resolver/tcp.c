@@ -372,15 +372,19 @@ void tcp_send(struct tcp *tcp, const struct client *client, const uint8_t *answe
     struct connection *connection = &tcp->connections[client->tcp.slot];
     if (connection->stream == NULL || connection->closing ||
         connection->client.tcp.generation != client->tcp.generation) {
-        metrics_add(tcp->metrics, METRIC_DROPPED_CLIENT_GONE, 1);
+        metrics_add(tcp->metrics, METRIC_DROPPED_CLIENT_GONE, size > 0);
+        return;
+    }
+    connection->open--;
+    connection->heard_ms = uv_now(tcp->loop);
+    if (size == 0) {
+        pause_or_resume(connection);
         return;
     }
     uint8_t length[LENGTH_SIZE];
     put_length(length, size);
     tcp->parts[0] = uv_buf_init((char *)length, sizeof(length));
     tcp->parts[1] = uv_buf_init((char *)(uintptr_t)answer, (unsigned)size);
-    connection->open--;
-    connection->heard_ms = uv_now(tcp->loop);
     write_answers(connection, 2);
 }
 

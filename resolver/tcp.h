@@ -34,8 +34,8 @@ int tcp_start(uv_loop_t *loop, struct door *doors, size_t door_count,
               const struct tcp_limits *limits, struct tcp_census *census,
               struct query_engine *engine, struct metrics *metrics, struct tcp **ret_tcp);
 
-/* Sends the answer to a question that was pending; a connection closed since is a no-op (counted).
- */
+/* Sends the answer to a question that was pending, or with size 0 none; a connection closed since
+ * is a no-op (counted). */
 void tcp_send(struct tcp *tcp, const struct client *client, const uint8_t *answer, size_t size);
 
 /* Closes idle and overdue connections; to be called every 100 ms or so. */

@@ -33,7 +33,7 @@ static void send_pending(void *context, const struct client *client, const uint8
     struct worker *worker = context;
     if (client->transport == CLIENT_TCP) {
         tcp_send(worker->tcp, client, answer, size);
-    } else {
+    } else if (size > 0) {
         udp_send(worker->udp, client, answer, size);
     }
 }

@@ -54,7 +54,8 @@ static struct query_parts parts;
 static struct query_engine *engine;
 static struct client client;
 static uint8_t answer[MESSAGE_SIZE_MAX];
-static ldns_pkt *sent; /* the last answer, either way */
+static ldns_pkt *sent;     /* the last answer, either way */
+static unsigned sent_none; /* pending questions that end without an answer */
 
 static ldns_pkt *read_answer(const uint8_t *octets, size_t size)
 {
@@ -74,6 +75,10 @@ static void keep_sent(const uint8_t *octets, size_t size)
 static void take_pending(void *context, const struct client *to, const uint8_t *octets, size_t size)
 {
     (void)context, (void)to;
+    if (size == 0) {
+        sent_none++;
+        return;
+    }
     keep_sent(octets, size);
 }
 
@@ -115,6 +120,7 @@ static int make_parts(void **state)
     };
     engine = query_engine_new(&parts);
     sent = NULL;
+    sent_none = 0;
     return engine == NULL;
 }
 
@@ -371,6 +377,55 @@ static void every_name_of_a_chain_is_held_against_the_list_cached_or_not(void **
     expect_sinkhole();
 }
 
+static void a_log_only_match_is_counted_once_a_question(void **state)
+{
+    (void)state;
+    list_name("f", BL_TIER_FEED, BL_ACTION_LOG,
+              "example"); /* its own name, and the chain's first */
+    assert_int_equal(ask("www.example."), QUERY_PENDING);
+    recursion_answers("www.example.",
+                      "www.example. 300 IN CNAME a.example.\na.example. 300 IN A 192.0.2.1",
+                      RECURSE_INSECURE);
+    assert_int_equal(answer_records(), 2);
+    assert_int_equal(counted(METRIC_HITS_LISTED), 1);
+    assert_int_equal(ask("www.example."), QUERY_ANSWERED);
+    assert_int_equal(answer_records(), 2);
+    assert_int_equal(counted(METRIC_HITS_LISTED), 2);
+    struct hit hit;
+    assert_true(hit_ring_take(parts.hits, &hit));
+    assert_true(hit_ring_take(parts.hits, &hit));
+    assert_int_equal(hit.chain_size, 0);
+    assert_false(hit_ring_take(parts.hits, &hit));
+}
+
+static void a_pending_question_whose_chain_is_to_be_dropped_ends_without_an_answer(void **state)
+{
+    (void)state;
+    list_name("f", BL_TIER_FEED, BL_ACTION_DROP, "b.example.org");
+    assert_int_equal(ask("www.example."), QUERY_PENDING);
+    recursion_answers("www.example.", CHAIN, RECURSE_INSECURE);
+    assert_int_equal(sent_none, 1);
+    assert_null(sent);
+    assert_int_equal(counted(METRIC_DROPPED_POLICY), 1);
+}
+
+static void a_failure_takes_no_answers_place_in_the_cache(void **state)
+{
+    (void)state;
+    query_engine_free(engine);
+    parts.timeout_ms = 0;
+    engine = query_engine_new(&parts);
+    assert_int_equal(ask("www.example."), QUERY_PENDING); /* as if another worker's */
+    assert_int_equal(ask("www.example."), QUERY_PENDING);
+    recursion_answers("www.example.", "www.example. 300 IN A 192.0.2.1", RECURSE_INSECURE);
+    bl_rcu_online();
+    query_tick(engine);
+    bl_rcu_offline();
+    assert_int_equal(counted(METRIC_RECURSION_TIMEOUTS), 1);
+    assert_int_equal(ask("www.example."), QUERY_ANSWERED);
+    assert_int_equal(answer_records(), 1);
+}
+
 static void a_name_listed_while_it_is_asked_for_is_not_given_out(void **state)
 {
     (void)state;
@@ -522,6 +577,9 @@ int main(void)
         WHOLE(ad_is_for_clients_that_show_they_know_it),
         WHOLE(bogus_data_go_to_clients_that_set_cd_alone),
         WHOLE(every_name_of_a_chain_is_held_against_the_list_cached_or_not),
+        WHOLE(a_log_only_match_is_counted_once_a_question),
+        WHOLE(a_pending_question_whose_chain_is_to_be_dropped_ends_without_an_answer),
+        WHOLE(a_failure_takes_no_answers_place_in_the_cache),
         WHOLE(a_name_listed_while_it_is_asked_for_is_not_given_out),
         WHOLE(limits_hold_for_one_client_and_for_all),
         WHOLE(a_question_without_answer_ends_in_servfail),
