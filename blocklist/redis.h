@@ -29,9 +29,10 @@
 #define BL_REDIS_BEAT_MS 5000u       /* between signs of life */
 #define BL_REDIS_RECEIPT_MS 100u     /* a change is told within this, not more often */
 #define BL_REDIS_SILENCE_MS 5000u /* without an octet beyond what was asked to wait: it is gone */
-#define BL_REDIS_IMAGE_PAUSE_MS 1000u /* before the second image that a break made; doubled ... */
-#define BL_REDIS_IMAGE_PAUSE_MAX_MS 10000u /* ... up to this; 30 s without a break starts afresh   \
-                                            */
+/* The pause before the second image that a break made; doubled up to the maximum, until there was
+ * no break for 30 s. */
+#define BL_REDIS_IMAGE_PAUSE_MS 1000u
+#define BL_REDIS_IMAGE_PAUSE_MAX_MS 10000u
 #define BL_REDIS_ERROR_SIZE 256u
 
 /* Why a full image was taken. */
@@ -64,6 +65,7 @@ struct bl_redis_status {
     struct bl_position position;     /* enforced; lineage "" before the first image */
     uint64_t changes;                /* log entries applied */
     uint64_t images[BL_IMAGE_REASON_COUNT];
+    enum bl_image_reason image_reason; /* of the last image, or of the one being taken */
     struct bl_refusals refusals;
 };
 

@@ -13,8 +13,7 @@
  * log entry's body at most 1 MiB. */
 #define BL_REPLY_ELEMENTS_MAX 65536u
 #define BL_REPLY_STRING_SIZE_MAX (1024u * 1024u)
-#define BL_REPLY_INPUT_SIZE_MAX (4096u * 1024u) /* octets of a reply's part that is not whole yet  \
-                                                 */
+#define BL_REPLY_INPUT_SIZE_MAX (4096u * 1024u) /* of a part that is not whole yet */
 #define BL_REPLY_DEPTH_MAX 6u
 #define BL_REPLY_OBJECTS_SIZE_MAX (64u * 1024u * 1024u) /* memory of one reply */
 

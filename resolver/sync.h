@@ -1,8 +1,8 @@
 /* sync.h - the list's thread: the only writer of the list.
  *
- * It loads list files, the operator's list and imported feeds from the state folder, and, where Redis
- * is configured, keeps the list equal to Redis: a full image first, then each change. Whatever
- * happens to Redis, the list in memory stays in force. See blocklist/PROTOCOL.md.
+ * It loads list files, the operator's list and imported feeds from the state folder, and, where
+ * Redis is configured, keeps the list equal to Redis: a full image first, then each change.
+ * Whatever happens to Redis, the list in memory stays in force. See blocklist/PROTOCOL.md.
  *
  * Without Redis the operator's changes are taken here: state_dir/operator.list, and one file per
  * imported feed in state_dir/feeds/. They are on disk before the call returns. */
@@ -23,19 +23,19 @@
 struct sync;
 
 struct sync_status {
-    bool loaded;               /* files are read, and Redis' first full image too (or none is configured) */
-    bool redis;                /* configured */
-    bool connected;            /* answering now */
-    char server[64];           /* the server in use or last tried */
+    bool loaded;     /* files are read, and Redis' first full image too (or none is configured) */
+    bool redis;      /* configured */
+    bool connected;  /* answering now */
+    char server[64]; /* the server in use or last tried */
     char error[SYNC_TEXT_SIZE]; /* why it is not connected; "" when it is */
     char lineage[SYNC_UUID_SIZE];
-    uint64_t revision;         /* applied; 0 without Redis */
-    int64_t last_change_s;     /* wall clock of the last change applied; 0: none */
-    int64_t last_contact_s;    /* wall clock of Redis' last answer; 0: none */
+    uint64_t revision;      /* applied; 0 without Redis */
+    int64_t last_change_s;  /* wall clock of the last change applied; 0: none */
+    int64_t last_contact_s; /* wall clock of Redis' last answer; 0: none */
     uint64_t reconnects;
-    uint64_t images;           /* full images taken */
-    uint64_t changes;          /* log entries applied */
-    uint64_t rejected;         /* entries refused: malformed or by a guardrail */
+    uint64_t images;   /* full images taken */
+    uint64_t changes;  /* log entries applied */
+    uint64_t rejected; /* entries refused: malformed or by a guardrail */
 };
 
 /* Reads the files before it returns, so that what they list is in force from the first question;
@@ -48,7 +48,8 @@ void sync_stop(struct sync *sync); /* waits for the thread; NULL is fine */
 
 /* Takes on the list section of a new configuration and reads all files again. A file that can't be
  * read keeps its names; that is reported in `ret_error` and -errno returned. */
-int sync_reload(struct sync *sync, const struct config *config, char ret_error[static SYNC_TEXT_SIZE]);
+int sync_reload(struct sync *sync, const struct config *config,
+                char ret_error[static SYNC_TEXT_SIZE]);
 
 /* The operator's changes without Redis. `request` is the body of the API's call (resolver/API.md);
  * *ret_reply is its answer, to be released by the caller, also on failure (then {"error": ...}).
