@@ -116,11 +116,14 @@ static void finish_unsent(struct door *door)
 {
     struct serve *serve = door->serve;
     while (door->first_unsent != NO_PENDING) {
-        struct pending *pending = &serve->pending[door->first_unsent];
+        uint32_t index = door->first_unsent;
+        struct pending *pending = &serve->pending[index];
+        door->first_unsent = pending->next; /* first: a put that fills a message comes back here */
         if (put_failure(door, pending) < 0) {
+            pending->next = door->first_unsent;
+            door->first_unsent = index;
             return;
         }
-        door->first_unsent = pending->next;
         pending_free(serve, pending);
     }
 }
