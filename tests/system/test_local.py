@@ -112,6 +112,7 @@ class Kept(Case):
             self.assert_sinkholed(self.ask("private.insecure.example"))
             self.assert_resolved(self.ask("www.insecure.example"), "A", ["198.18.1.2"])
             self.assert_sinkholed(self.ask("www.listed.org"))
+        self.daemon.stop()
 
     def test_a_damaged_line_of_the_operators_list_is_skipped_and_the_rest_holds(self):
         self.daemon = self.run_daemon(name="damaged")
@@ -128,3 +129,4 @@ class Kept(Case):
         self.daemon.start()
         self.assert_sinkholed(self.ask("cdn.one.org"))
         self.assertEqual(rcode(self.ask("www.two.net")), "NOERROR")
+        self.daemon.stop()

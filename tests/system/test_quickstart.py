@@ -18,7 +18,8 @@ PROGRAM = os.path.join(SOURCE, "deploy", "quickstart")
 class Quickstart(Case):
     def start(self, name, *options):
         self.run_folder = os.path.join(self.folder, name)
-        self.output = self.run_folder + ".out"
+        self.starts = getattr(self, "starts", 0) + 1
+        self.output = f"{self.run_folder}.out{self.starts}"
         self.process = network.start(
             [PROGRAM, "--build", BUILD, "--run", self.run_folder, *options], self.output,
             env=environment())
@@ -89,7 +90,7 @@ class Quickstart(Case):
         other = subprocess.run([PROGRAM, "--build", BUILD, "--run", self.run_folder + "-other"],
                                capture_output=True, text=True, check=False, timeout=60)
         self.assertEqual(other.returncode, 1)
-        self.assertIn("5300", other.stderr)
+        self.assertRegex(other.stderr, "(5300|9353).*already in use")
         self.assert_ended()
 
     def test_what_was_blocked_is_still_blocked_after_a_second_start(self):
