@@ -61,7 +61,7 @@ static void want_image(struct bl_follow *follow, enum bl_image_reason reason, ui
 {
     drop_image(follow);
     follow->image_wanted = true;
-    follow->image_reason = reason;
+    follow->status.image_reason = reason;
     follow->image_at = now_ms;
     follow->ahead = 0;
     bl_follow_set_phase(follow, BL_FOLLOW_IMAGE_BASE);
@@ -85,7 +85,7 @@ static void want_image_after_break(struct bl_follow *follow, enum bl_image_reaso
 void bl_follow_want_image(struct bl_follow *follow)
 {
     follow->image_wanted = true;
-    follow->image_reason = BL_IMAGE_REQUESTED;
+    follow->status.image_reason = BL_IMAGE_REQUESTED;
     if (follow->phase == BL_FOLLOW_LOG) {
         follow->image_at = 0;
         bl_follow_set_phase(follow,
@@ -151,7 +151,7 @@ static void decide(struct bl_follow *follow, const struct bl_position *meta, uin
     } else if (ours->lineage[0] == '\0') {
         want_image(follow, BL_IMAGE_INITIAL, now_ms);
     } else if (follow->image_wanted) {
-        want_image(follow, follow->image_reason, now_ms);
+        want_image(follow, follow->status.image_reason, now_ms);
     } else if (strcmp(meta->lineage, ours->lineage) != 0) {
         want_image(follow, BL_IMAGE_LINEAGE, now_ms);
     } else if (meta->revision < ours->revision) {
@@ -171,11 +171,11 @@ static int apply_image(struct bl_follow *follow)
     drop_image(follow);
     if (r < 0) {
         bl_follow_complain(follow, "a full image: ", strerror(-r));
-        follow->image_reason = BL_IMAGE_MEMORY;
+        follow->status.image_reason = BL_IMAGE_MEMORY;
         return r;
     }
     follow->status.position = follow->staged;
-    follow->status.images[follow->image_reason]++;
+    follow->status.images[follow->status.image_reason]++;
     follow->image_wanted = false;
     follow->ahead = 0;
     follow->news = true;
@@ -312,7 +312,7 @@ static int take_log_follow(struct bl_follow *follow, const struct bl_reply *entr
             follow->status.changes++;
         } else {
             follow->image_wanted = true;
-            follow->image_reason = BL_IMAGE_MEMORY;
+            follow->status.image_reason = BL_IMAGE_MEMORY;
         }
     }
     bl_list_publish(follow->list);

@@ -36,7 +36,6 @@ struct bl_follow {
     struct bl_image *image;
     struct bl_position staged; /* where the image being read stands */
     bool image_wanted;
-    enum bl_image_reason image_reason;
     uint64_t image_at; /* not before */
     uint64_t image_pause_ms;
     uint64_t broken_at; /* the last break; 0: none */
