@@ -234,8 +234,6 @@ void daemon_reload(struct daemon *daemon)
 static int start_stores(struct daemon *daemon)
 {
     const struct config *config = daemon->config;
-    struct hitlog_output outputs[HIT_OUTPUTS_MAX];
-    char error[ERROR_SIZE] = "";
 
     daemon->list = bl_list_new(&daemon->secret);
     daemon->cache = cache_new(config->cache.size, &daemon->secret);
@@ -245,12 +243,7 @@ static int start_stores(struct daemon *daemon)
         log_error("out of memory", "option", "cache.size");
         return -ENOMEM;
     }
-    size_t output_count = hitlog_outputs_of(config, outputs);
-    int r = hitlog_start(outputs, output_count, &daemon->hitlog, error);
-    if (r != 0) {
-        log_error("the hit log can't be opened", "error", error);
-    }
-    return r;
+    return 0;
 }
 
 static unsigned count_workers(const struct config *config)
@@ -357,9 +350,16 @@ void daemon_recursor_program(char ret_path[static CONFIG_PATH_SIZE_MAX])
 static int start_threads(struct daemon *daemon)
 {
     char error[ERROR_SIZE] = "";
+    struct hitlog_output outputs[HIT_OUTPUTS_MAX];
+    size_t output_count = hitlog_outputs_of(daemon->config, outputs);
+    int r = hitlog_start(outputs, output_count, &daemon->hitlog, error);
+    if (r != 0) {
+        log_error("the hit log can't be opened", "error", error);
+        return r;
+    }
     struct tally_options options = tally_options_of(daemon->config);
-    int r = tally_start(&options, daemon->rings, daemon->worker_count, daemon->hitlog,
-                        &daemon->tally, error);
+    r = tally_start(&options, daemon->rings, daemon->worker_count, daemon->hitlog, &daemon->tally,
+                    error);
     if (r != 0) {
         log_error("the hit tally can't start", "error", error);
         return r;

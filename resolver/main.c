@@ -102,7 +102,9 @@ static void on_hangup(uv_signal_t *signal, int number)
 {
     struct main_thread *thread = signal->data;
     (void)number;
-    daemon_reload(thread->daemon);
+    if (thread->daemon != NULL) {
+        daemon_reload(thread->daemon);
+    }
 }
 
 /* Not referenced: a start that fails lets the loop run out. */
