@@ -42,7 +42,8 @@ struct sync_status {
  * bad lines are skipped, counted and logged with their numbers. Then starts the thread. `config` is
  * copied as far as needed. 0 or -errno (a file that can't be read is logged, not an error). */
 int sync_start(const struct config *config, struct bl_list *list, struct sync **ret_sync);
-void sync_stop(struct sync *sync); /* waits for the thread; NULL is fine */
+/* Waits for the thread; no other call may be under way. NULL is fine. */
+void sync_stop(struct sync *sync);
 
 /* Any thread but the list's own. Each waits for the list's thread, at most 30 s (-ETIMEDOUT). */
 

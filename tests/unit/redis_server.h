@@ -1,5 +1,5 @@
 /* redis_server.h - a redis-server of the test's own, on a Unix socket in a folder of its own,
- * killed by its pid. Skips the group when there is none. */
+ * killed by its pid. */
 #ifndef TESTS_UNIT_REDIS_SERVER_H
 #define TESTS_UNIT_REDIS_SERVER_H
 
