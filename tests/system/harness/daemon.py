@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 from . import network
@@ -91,11 +92,15 @@ class Daemon:
     def write_config(self, changes=None):
         """Writes the configuration, with `changes` laid over it from here on."""
         self.config = _merged(self.config, changes or {})
-        with open(self.config_path, "w", encoding="utf-8") as file:
+        # By rename: a reload under way must see the old file or the new one, and half of one is valid.
+        with open(self.config_path + ".new", "w", encoding="utf-8") as file:
             file.write(to_yaml(self.config))
+        os.rename(self.config_path + ".new", self.config_path)
 
     def start(self, ready=True):
         """Starts it; waits until it is ready unless told otherwise."""
+        with socket.socket() as door:
+            assert door.connect_ex(("127.0.0.1", self.http)) != 0, "another daemon is still running"
         self.process = network.start([SINKHOLED, "-c", self.config_path], self.log_path,
                                      env=environment())
         if ready:
