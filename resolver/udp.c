@@ -218,7 +218,6 @@ static void readable(uv_poll_t *poll, int status, int events)
 {
     struct socket *socket = poll->data;
     struct udp *udp = socket->udp;
-    (void)status; /* an error is what recvmmsg reports and clears */
     (void)events;
 
     bl_rcu_online();
@@ -236,6 +235,9 @@ static void readable(uv_poll_t *poll, int status, int events)
         }
     }
     bl_rcu_offline();
+    if (status < 0) { /* recvmmsg has cleared the error, but libuv has stopped to watch */
+        uv_poll_start(poll, UV_READABLE, readable);
+    }
 }
 
 int udp_start(uv_loop_t *loop, struct door *doors, size_t door_count, uint16_t udp_size,
