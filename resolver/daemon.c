@@ -20,9 +20,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define ERROR_SIZE 256u
+#define DESCRIPTORS_OF_LOOP 8u /* epoll, wake-ups, libuv's reserve */
+#define DESCRIPTORS_SPARE 256u /* list files, hit log, Redis, HTTP, recursors' control sockets */
 
 struct daemon {
     uv_loop_t *loop;
@@ -231,14 +234,37 @@ void daemon_reload(struct daemon *daemon)
 
 /* ---- start ---- */
 
-static int start_stores(struct daemon *daemon)
+/* Connections that the descriptors allow, after raising their limit as far as may be. What else
+ * needs some must never be short of them: a recursor could not be replaced. */
+static uint32_t tcp_clients_of(const struct config *config, unsigned workers)
+{
+    uint32_t each =
+        2 * config->listen_count + recursors_count(config, workers) + DESCRIPTORS_OF_LOOP;
+    uint32_t others = DESCRIPTORS_SPARE + workers * each;
+    uint32_t clients = config->limits.tcp_clients;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return clients;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur >= (rlim_t)others + clients) {
+        return clients;
+    }
+    clients = limit.rlim_cur > others ? (uint32_t)limit.rlim_cur - others : 1;
+    log_warning("fewer TCP connections than limits.tcp_clients: the process may open too few files",
+                "connections", log_number(clients), "files", log_number((long long)limit.rlim_cur));
+    return clients;
+}
+
+static int start_stores(struct daemon *daemon, unsigned workers)
 {
     const struct config *config = daemon->config;
 
     daemon->list = bl_list_new(&daemon->secret);
     daemon->cache = cache_new(config->cache.size, &daemon->secret);
-    daemon->census =
-        tcp_census_new(config->limits.tcp_clients, config->limits.tcp_per_client, &daemon->secret);
+    daemon->census = tcp_census_new(tcp_clients_of(config, workers), config->limits.tcp_per_client,
+                                    &daemon->secret);
     if (daemon->list == NULL || daemon->cache == NULL || daemon->census == NULL) {
         log_error("out of memory", "option", "cache.size");
         return -ENOMEM;
@@ -311,9 +337,8 @@ static int make_worker(struct daemon *daemon, const struct worker_parts *parts)
     return r;
 }
 
-static int make_workers(struct daemon *daemon)
+static int make_workers(struct daemon *daemon, unsigned count)
 {
-    unsigned count = count_workers(daemon->config);
     struct worker_parts parts = {
         .config = daemon->config,
         .list = daemon->list,
@@ -448,12 +473,13 @@ static int start_http(struct daemon *daemon)
 static int start_parts(struct daemon *daemon)
 {
     char error[ERROR_SIZE] = "";
+    unsigned workers = count_workers(daemon->config);
     int r = bl_secret_make(&daemon->secret);
     if (r == 0) {
-        r = start_stores(daemon);
+        r = start_stores(daemon, workers);
     }
     if (r == 0) {
-        r = make_workers(daemon);
+        r = make_workers(daemon, workers);
     }
     if (r == 0) {
         r = privileges_drop(daemon->config, error, sizeof(error));
