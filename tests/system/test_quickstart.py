@@ -33,9 +33,15 @@ class Quickstart(Case):
             return file.read()
 
     def end(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+        if self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
             self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            for pid in self.leftovers():  # lest the tests after this one meet them
+                os.kill(pid, signal.SIGKILL)
+            raise
 
     def typed(self):
         """The commands it printed."""

@@ -206,8 +206,8 @@ static void refuses_requests_of_another_form(void **state)
         "{\"names\": [\"a.example\"], \"exact\": 1}",
         "{\"names\": [\"a.example\"], \"reason\": 1}",
         "{\"names\": [\"a.example\"], \"reason\": \"two\\nlines\"}",
-        "{\"names\": [\"a.example\"], \"category\": "
-        "\"0123456789012345678901234567890123456789012345678901234567890123\"}",
+        ("{\"names\": [\"a.example\"], \"category\": "
+         "\"0123456789012345678901234567890123456789012345678901234567890123\"}"),
     };
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         json_t *request = json_loads(bodies[i], 0, NULL);
