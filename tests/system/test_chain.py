@@ -109,3 +109,9 @@ class Chain(Case):
                     if hit["name"] == "www.shop.com" and "track.two.net" in str(hit)]
 
         self.until(line, "the hit line")
+
+    def test_addresses_that_nobody_asked_for_are_not_given_out(self):
+        # A name or mail server may be a listed name, and none is held against the list here.
+        for kind in ("NS", "MX"):
+            answer = self.ask("shop.com", kind)
+            self.assertEqual(answer.additional, [], answer.to_text())
