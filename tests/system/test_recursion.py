@@ -209,7 +209,7 @@ class Outage(Case):
     def setUpClass(cls):
         super().setUpClass()
         cls.daemon = cls.run_daemon(lists=[cls.list_file("starter", "listed.org\n", kind="deny")],
-                                    changes={"recursion": {"timeout": "2s"}})
+                                    changes={"recursion": {"timeout": f"{int(2 * PATIENCE)}s"}})
 
     def test_listed_names_are_answered_at_once_while_all_recursion_is_stopped(self):
         self.ask("www.secure.example")
