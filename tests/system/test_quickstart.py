@@ -40,7 +40,7 @@ class Quickstart(Case):
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             for pid in self.leftovers():  # lest the tests after this one meet them
-                os.kill(pid, signal.SIGKILL)
+                os.kill(int(pid), signal.SIGKILL)
             raise
 
     def typed(self):
@@ -60,11 +60,11 @@ class Quickstart(Case):
         self.assertTrue(before)
         self.end()
         self.assertEqual(self.process.returncode, 0, self.said())
-        self.assertEqual(self.leftovers(), [])
+        self.assertEqual(self.leftovers(), {})
 
     def leftovers(self):
-        """Processes whose command line names the run's folder."""
-        found = []
+        """Processes whose command line names the run's folder, by their id."""
+        found = {}
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -72,7 +72,7 @@ class Quickstart(Case):
             except OSError:
                 continue
             if self.run_folder in words and ("sinkholed" in words or "redis-server" in words):
-                found.append(words)
+                found[pid] = words
         return found
 
     def test_one_node_answers_and_everything_printed_works(self):
