@@ -94,10 +94,10 @@ static int find_key(struct loader *loader, const char *path, const struct docume
     int size =
         snprintf(ret_name, NAME_SIZE_MAX, "%s%s%s", path, path[0] != '\0' ? "." : "", key->text);
     bool is_word = size > 0 && (unsigned)size < NAME_SIZE_MAX && strpbrk(key->text, ".[") == NULL;
-    const struct option *option = is_word ? option_find(ret_name) : NULL;
+    const struct option *option = is_word ? options_find(ret_name) : NULL;
     bool built = option != NULL && option->built;
-    if (option == NULL && !(is_word && option_is_section(ret_name, &built))) {
-        const char *nearest = option_nearest(path, key->text);
+    if (option == NULL && !(is_word && options_is_section(ret_name, &built))) {
+        const char *nearest = options_nearest(path, key->text);
         return refuse(loader, key, "unknown option %.64s%s%.64s%s%s%s", path,
                       path[0] != '\0' ? "." : "", key->text,
                       nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "",
@@ -353,7 +353,7 @@ static int set_from_variable(struct loader *loader, const char *name, const char
     from.source = name;
     for (size_t i = 0; i < options_count; i++) {
         const struct option *option = &options[i];
-        if (!option_variable(option, variable) || strcmp(variable, name) != 0) {
+        if (!options_variable(option, variable) || strcmp(variable, name) != 0) {
             continue;
         }
         if (!option->built) {

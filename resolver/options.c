@@ -290,7 +290,7 @@ const struct option options[] = {
 };
 const size_t options_count = sizeof(options) / sizeof(options[0]);
 
-const struct option *option_find(const char *name)
+const struct option *options_find(const char *name)
 {
     for (size_t i = 0; i < options_count; i++) {
         if (strcmp(options[i].name, name) == 0) {
@@ -311,7 +311,7 @@ static const char *below(const struct option *option, const char *section)
     return is_under ? option->name + size + 1 : NULL;
 }
 
-bool option_is_section(const char *name, bool *ret_built)
+bool options_is_section(const char *name, bool *ret_built)
 {
     bool found = false;
     bool built = false;
@@ -329,8 +329,8 @@ bool option_is_section(const char *name, bool *ret_built)
 
 #define WORD_SIZE_MAX 32u /* longer words are near to nothing */
 
-/* Letters to insert, remove or replace until the words are equal; WORD_SIZE_MAX when one is long.
- */
+/* Letters to insert, remove or replace until the words are equal; WORD_SIZE_MAX when one
+ * is long. */
 static unsigned distance(const char *a, size_t a_size, const char *b, size_t b_size)
 {
     unsigned row[WORD_SIZE_MAX + 1];
@@ -353,7 +353,7 @@ static unsigned distance(const char *a, size_t a_size, const char *b, size_t b_s
     return row[b_size];
 }
 
-const char *option_nearest(const char *section, const char *key)
+const char *options_nearest(const char *section, const char *key)
 {
     static _Thread_local char nearest[WORD_SIZE_MAX + 1];
     size_t key_size = strlen(key);
@@ -376,7 +376,7 @@ const char *option_nearest(const char *section, const char *key)
     return found ? nearest : NULL;
 }
 
-bool option_variable(const struct option *option, char ret_name[static OPTION_VARIABLE_SIZE_MAX])
+bool options_variable(const struct option *option, char ret_name[static OPTION_VARIABLE_SIZE_MAX])
 {
     static const char prefix[] = "SINKHOLE_";
     size_t size = strlen(option->name);

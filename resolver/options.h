@@ -63,19 +63,19 @@ extern const struct option options[];
 extern const size_t options_count;
 
 /* The row of this name, or NULL. */
-const struct option *option_find(const char *name);
+const struct option *options_find(const char *name);
 
 /* Whether `name` is a section: rows lie below it. `ret_built` says if any of those is built. */
-bool option_is_section(const char *name, bool *ret_built);
+bool options_is_section(const char *name, bool *ret_built);
 
 /* The name nearest to `key` among what may stand in `section` ("" is the top): its last word, or
  * NULL when none is near. Good until the thread's next call. */
-const char *option_nearest(const char *section, const char *key);
+const char *options_nearest(const char *section, const char *key);
 
 /* The variable that overrides the option: SINKHOLE_LIMITS_UDP_SIZE. False for rows of a list's
  * mappings, which have none. (Lists have a name, but only scalars can be overridden.) */
 #define OPTION_VARIABLE_SIZE_MAX 96u
-bool option_variable(const struct option *option, char ret_name[static OPTION_VARIABLE_SIZE_MAX]);
+bool options_variable(const struct option *option, char ret_name[static OPTION_VARIABLE_SIZE_MAX]);
 
 /* The documented table of all options, for --help and for documents. */
 enum option_page { OPTION_PAGE_TEXT, OPTION_PAGE_MARKDOWN };

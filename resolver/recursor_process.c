@@ -53,7 +53,7 @@ static void close_control(struct recursor *recursor)
     }
 }
 
-void recursor_kill(struct recursor *recursor, const char *why)
+void recursor_process_kill(struct recursor *recursor, const char *why)
 {
     if (recursor->pid == 0 || recursor->killed) {
         return;
@@ -177,7 +177,7 @@ static void on_control(uv_poll_t *poll, int status, int events)
         if (size <= 0) {
             status = -EPIPE;
         } else if (!take_message(recursor, (size_t)size)) {
-            recursor_kill(recursor, "it sent rubbish");
+            recursor_process_kill(recursor, "it sent rubbish");
         }
     }
     if (status < 0) { /* usually dead, and on_process_exit() follows */
@@ -307,7 +307,7 @@ static int try_start(struct recursor *recursor)
     return r;
 }
 
-void recursor_start(struct recursor *recursor)
+void recursor_process_start(struct recursor *recursor)
 {
     struct recursors *all = recursor->all;
     recursor->token = ++all->starts;
@@ -351,7 +351,7 @@ static bool worker_lost(const struct recursor *recursor)
 }
 
 /* Counts ticks, not time: when this process itself was stopped, pongs have lain unread. */
-void recursor_tick(struct recursor *recursor)
+void recursor_process_tick(struct recursor *recursor)
 {
     if (++recursor->ticks % TICKS_A_MINUTE == 0) {
         recursor->notes = 0;
@@ -363,14 +363,14 @@ void recursor_tick(struct recursor *recursor)
         send_ping(recursor);
     } else if (++recursor->pings_missed >=
                (recursor->answering ? PINGS_MISSED_MAX : STARTING_MISSED_MAX)) {
-        recursor_kill(recursor, "it answers no ping");
+        recursor_process_kill(recursor, "it answers no ping");
     }
     if (recursor->answering && worker_lost(recursor)) {
-        recursor_kill(recursor, "it closed a worker's channel");
+        recursor_process_kill(recursor, "it closed a worker's channel");
     }
 }
 
-void recursor_ask_to_stop(struct recursor *recursor)
+void recursor_process_ask_to_stop(struct recursor *recursor)
 {
     send_control(recursor, &(struct channel_record){.kind = CHANNEL_STOP});
 }

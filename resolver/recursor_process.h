@@ -62,14 +62,14 @@ struct recursors {
 
 /* Starts the process; its first ping is under way then. After a failure, which is logged, `closed`
  * is called as after a death. */
-void recursor_start(struct recursor *recursor);
+void recursor_process_start(struct recursor *recursor);
 
 /* To be called every RECURSOR_TICK_MS. */
-void recursor_tick(struct recursor *recursor);
+void recursor_process_tick(struct recursor *recursor);
 
-void recursor_ask_to_stop(struct recursor *recursor);
+void recursor_process_ask_to_stop(struct recursor *recursor);
 
 /* Kills it, unless it is gone or killed already. */
-void recursor_kill(struct recursor *recursor, const char *why);
+void recursor_process_kill(struct recursor *recursor, const char *why);
 
 #endif

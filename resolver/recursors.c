@@ -63,7 +63,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void on_restart(uv_timer_t *timer)
 {
-    recursor_start(timer->data);
+    recursor_process_start(timer->data);
 }
 
 static void on_closed(struct recursor *recursor)
@@ -167,7 +167,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct recursors *all = timer->data;
     for (unsigned i = 0; i < all->count; i++) {
-        recursor_tick(&all->list[i]);
+        recursor_process_tick(&all->list[i]);
     }
 }
 
@@ -203,7 +203,7 @@ int recursors_start(uv_loop_t *loop, const struct config *config, const char *pr
     for (unsigned i = 0; i < count; i++) {
         uv_timer_init(loop, &all->list[i].restart);
         all->list[i].restart.data = &all->list[i];
-        recursor_start(&all->list[i]);
+        recursor_process_start(&all->list[i]);
     }
     uv_timer_start(&all->tick, on_tick, RECURSOR_TICK_MS, RECURSOR_TICK_MS);
     *ret_recursors = all;
@@ -214,7 +214,7 @@ static void on_stop_over(uv_timer_t *timer)
 {
     struct recursors *all = timer->data;
     for (unsigned i = 0; i < all->count; i++) {
-        recursor_kill(&all->list[i], "it did not end by itself");
+        recursor_process_kill(&all->list[i], "it did not end by itself");
     }
     finish_stop(all); /* when there were none */
 }
@@ -233,7 +233,7 @@ void recursors_stop(struct recursors *recursors, void (*done)(void *context), vo
         close_timer(recursors, &recursor->restart);
         if (recursor->pid != 0) {
             running = true;
-            recursor_ask_to_stop(recursor);
+            recursor_process_ask_to_stop(recursor);
         }
     }
     close_timer(recursors, &recursors->tick);

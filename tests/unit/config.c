@@ -579,8 +579,8 @@ static void walk_options(const char *path, const struct document_node *node,
         char name[128];
         bool built;
         snprintf(name, sizeof(name), "%s%s%s", path, path[0] != '\0' ? "." : "", key->text);
-        const struct option *option = option_find(name);
-        if (option != NULL || !option_is_section(name, &built)) {
+        const struct option *option = options_find(name);
+        if (option != NULL || !options_is_section(name, &built)) {
             call(name, option);
         }
         bool has_rows = option == NULL || (option->type == OPTION_MAPPING && option->built);
@@ -720,7 +720,7 @@ static void describes_every_option(void **state)
             assert_true(row.bounds[0] != '\0');
         }
         /* A variable's name means one option. */
-        option_variable(&options[count], variable);
+        options_variable(&options[count], variable);
         names[count] = strdup(variable);
         for (size_t i = 0; i < count; i++) {
             assert_true(variable[0] == '\0' || strcmp(names[i], variable) != 0);
@@ -731,7 +731,7 @@ static void describes_every_option(void **state)
     }
     assert_int_equal(count, options_count);
 
-    assert_true(config_option_text((size_t)(option_find("limits.udp_size") - options), &row));
+    assert_true(config_option_text((size_t)(options_find("limits.udp_size") - options), &row));
     assert_string_equal(row.type, "integer");
     assert_string_equal(row.initial, "1232");
     assert_string_equal(row.bounds, "512..4096");
