@@ -1,9 +1,8 @@
 /* Questions over UDP, as many as a server takes or at a fixed rate, and what became of them.
  *
  * With --window N at most N questions are in flight: the server is saturated and never flooded.
- * With
- * --rate R questions go out on a schedule whether or not answers come, and latency counts from the
- * time a question was due, so a stalled server can't hide by making the load wait.
+ * With --rate R questions go out on a schedule whether or not answers come, and latency counts from
+ * the time a question was due, so a stalled server can't hide by making the load wait.
  *
  * Each socket numbers its questions 0..65535 round and round; the id is the index of its slot, so
  * an answer finds its question at once. A slot's sent_ns is 0 when it is free. All slots from

@@ -38,8 +38,8 @@ struct bl_refusals {
     uint64_t guarded[BL_GUARD_COUNT];
 };
 
-/* Reads a name: lower-case letters, digits, `-` and `_`; no final dot. Returns its size or -EINVAL.
- */
+/* Reads a name: lower-case letters, digits, `-` and `_`; no final dot. Returns its size or
+ * -EINVAL. */
 int bl_entry_name(const char *text, size_t size, uint8_t ret_name[static BL_NAME_SIZE_MAX]);
 
 /* Reads a value into everything of a membership but its feed. Words are interned in the list, hence

@@ -20,8 +20,8 @@ void bl_feeds_free(struct bl_feeds *feeds);                    /* NULL is fine *
 int bl_feeds_set(struct bl_feeds *feeds, const struct bl_feed *feed,
                  const struct bl_feed **ret_old);
 
-/* The id is used again after bl_feeds_reclaim() only; until then readers still see its properties.
- */
+/* The id is used again after bl_feeds_reclaim() only; until then readers still see its
+ * properties. */
 void bl_feeds_remove(struct bl_feeds *feeds, uint16_t id);
 bool bl_feeds_retired(const struct bl_feeds *feeds); /* ids wait to be used again */
 void bl_feeds_reclaim(struct bl_feeds *feeds);       /* after a grace period */

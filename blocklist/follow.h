@@ -1,7 +1,7 @@
 /* follow.h - where the list in force stands against Redis, and what Redis' replies mean for it.
  *
- * Inside the protocol engine (redis.h); nobody else includes this. follow.c decides, redis.c asks.
- */
+ * Inside the protocol engine (redis.h); nobody else includes this. follow.c decides,
+ * redis.c asks. */
 #ifndef BLOCKLIST_FOLLOW_H
 #define BLOCKLIST_FOLLOW_H
 

@@ -288,8 +288,8 @@ static void put(struct bl_block *block, uint64_t hash, const uint8_t *name, size
     atomic_store_explicit(&block->slots[position], slot, memory_order_release);
 }
 
-/* Copies what lives in the shard into a block with room for one more name of `units`. 0 or -ENOMEM.
- */
+/* Copies what lives in the shard into a block with room for one more name of `units`. 0 or
+ * -ENOMEM. */
 static int copy_shard(struct bl_index *index, size_t shard, uint32_t units)
 {
     const struct bl_block *old = block_of(index, shard);

@@ -1,5 +1,5 @@
-/* The list: the writer's changes, and the readers' look-ups, over feeds, words, contexts and index.
- */
+/* The list: the writer's changes, and the readers' look-ups, over feeds, words, contexts
+ * and index. */
 #include "blocklist/list.h"
 
 #include "blocklist/context.h"
@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Probes of one round of a batch: what fits on the stack, and more than a name can have suffixes.
- */
+/* Probes of one round of a batch: what fits on the stack, and more than a name can have
+ * suffixes. */
 #define PROBES_MAX 256u
 
 static_assert(PROBES_MAX > BL_NAME_LABELS_MAX, "all suffixes of a name fit in one round");

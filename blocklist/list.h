@@ -46,16 +46,16 @@ enum bl_scope {
     BL_SCOPE_EXACT,  /* the name alone */
 };
 
-/* Text forms, as in files and Redis ("address", "operator", "exact"); NULL or -EINVAL for others.
- */
+/* Text forms, as in files and Redis ("address", "operator", "exact"); NULL or -EINVAL
+ * for others. */
 const char *bl_action_text(enum bl_action action);
 int bl_action_from_text(const char *text, size_t size, enum bl_action *ret_action);
 const char *bl_tier_text(enum bl_tier tier);
 int bl_tier_from_text(const char *text, size_t size, enum bl_tier *ret_tier);
 
 /* A feed's properties. Immutable once published; the struct, and so its texts, live as long as the
- * list, also when the feed is changed or removed. The id stays the feed's while the feed is there.
- */
+ * list, also when the feed is changed or removed. The id stays the feed's while the feed
+ * is there. */
 struct bl_feed {
     char name[BL_FEED_NAME_SIZE_MAX];
     char label[BL_FEED_TEXT_SIZE_MAX];    /* public: EDE text; "" if none */

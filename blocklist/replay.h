@@ -1,7 +1,7 @@
 /* replay.h - what an entry of the log in Redis does: to the list in force, or to a staged image.
  *
- * The entry fits the chain already (journal.h); what it says of feeds and names is still foreign.
- */
+ * The entry fits the chain already (journal.h); what it says of feeds and names is still
+ * foreign. */
 #ifndef BLOCKLIST_REPLAY_H
 #define BLOCKLIST_REPLAY_H
 

@@ -54,8 +54,8 @@ struct bl_source_counts {
 /* Makes the feed equal to the text or the file, and publishes. 0 or -errno. For -ENOENT and the
  * like of the file, -EISDIR, -EINVAL when it is neither file nor folder, -EFBIG beyond
  * BL_SOURCE_NAMES_MAX, and for -ENOMEM while reading, nothing has changed. Where memory ends in the
- * midst of the changes (-ENOMEM too), those made so far are published, and loading again goes on.
- */
+ * midst of the changes (-ENOMEM too), those made so far are published, and loading again
+ * goes on. */
 int bl_source_load_text(struct bl_list *list, const struct bl_source *source, const char *text,
                         size_t size, struct bl_source_counts *ret_counts);
 int bl_source_load_file(struct bl_list *list, const struct bl_source *source, const char *path,

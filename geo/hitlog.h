@@ -36,8 +36,8 @@ int hitlog_reload(struct hitlog *log, const struct hitlog_output *outputs, size_
  * had no room: counted. */
 bool hitlog_push(struct hitlog *log, const char *line, size_t size);
 
-/* Octets that surely fit into the queue, if nobody else pushes: with 0 a line may still find room.
- */
+/* Octets that surely fit into the queue, if nobody else pushes: with 0 a line may still
+ * find room. */
 size_t hitlog_room(struct hitlog *log);
 
 /* Any thread. A line for several outputs counts once for each that it reached or was lost for. */

@@ -1,5 +1,5 @@
-/* api_calls.h - the calls of the API that have a file of their own. Nobody but api*.c includes it.
- */
+/* api_calls.h - the calls of the API that have a file of their own. Nobody but api*.c
+ * includes it. */
 #ifndef RESOLVER_API_CALLS_H
 #define RESOLVER_API_CALLS_H
 

@@ -10,8 +10,7 @@
 
 #define SLOTS_PER_BUCKET 8u  /* a cache line of them */
 #define SEGMENTS 8u          /* of a shard's arena: one filling, one or two free, the rest full */
-#define OCTETS_PER_SLOT 256u /* a common entry's size or less, so that slots don't run out first   \
-                              */
+#define OCTETS_PER_SLOT 256u /* no more than a common entry's: slots don't run out first */
 #define ENTRY_ALIGNMENT 8u
 #define MOVED_SHARE 2u /* at most 1/2 of a segment moves on: the rest is room for new ones */
 
@@ -322,8 +321,8 @@ static bool next_segment(struct cache *cache, struct shard *shard, uint64_t now_
     return true;
 }
 
-/* The key's own slot, else an empty one, else one whose entry is over, else the one stored first.
- */
+/* The key's own slot, else an empty one, else one whose entry is over, else the one
+ * stored first. */
 static _Atomic uint64_t *choose_slot(struct cache *cache, struct shard *shard,
                                      const struct cache_key *key, uint64_t now_ms)
 {

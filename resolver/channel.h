@@ -36,8 +36,8 @@ enum channel_kind {
     CHANNEL_NOTE,         /* recursor: a line for the log */
 };
 
-/* Texts and packets are lent: of a record read they point into the message and do not end in NUL.
- */
+/* Texts and packets are lent: of a record read they point into the message and do not end
+ * in NUL. */
 struct channel_question {
     uint32_t id; /* slot and generation name the question, never a pointer */
     uint32_t generation;
@@ -118,8 +118,8 @@ int channel_write(const struct channel_record *record, uint8_t *octets, size_t r
  * means nothing. */
 int channel_read(const uint8_t *octets, size_t size, struct channel_record *ret_record);
 
-/* A connected pair, closed on exec, non-blocking, with room for the largest message. 0 or -errno.
- */
+/* A connected pair, closed on exec, non-blocking, with room for the largest message. 0
+ * or -errno. */
 int channel_pair(int ret_descriptors[static 2]);
 
 /* One end: a socket, and what waits to be sent through it.

@@ -1,6 +1,5 @@
 /* cpus.h - how many processors this process may use: affinity and the cgroup's quota, not cores
- * seen.
- */
+ * seen. */
 #ifndef RESOLVER_CPUS_H
 #define RESOLVER_CPUS_H
 

@@ -16,12 +16,11 @@ int daemon_start(uv_loop_t *loop, struct config *config, const char *path,
                  struct daemon **ret_daemon);
 
 /* The path of the recursors' program: beside the daemon in a build folder, else where it is
- * installed.
- */
+ * installed. */
 void daemon_recursor_program(char ret_path[static CONFIG_PATH_SIZE_MAX]);
 
-/* Reads the configuration and the list files again, on a thread of its own; the outcome is logged.
- */
+/* Reads the configuration and the list files again, on a thread of its own; the outcome
+ * is logged. */
 void daemon_reload(struct daemon *daemon);
 
 /* Begins to end everything; `loop` runs out of handles when recursors are gone. */

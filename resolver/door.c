@@ -6,9 +6,7 @@
 #include <unistd.h>
 
 #define TCP_BACKLOG 1024
-#define UDP_BUFFER_SIZE                                                                            \
-    (4 << 20) /* a burst while the worker is busy; the kernel may allow less                       \
-               */
+#define UDP_BUFFER_SIZE (4 << 20) /* a burst while the worker is busy; the kernel may cap it */
 
 static int set(int fd, int level, int option, int value)
 {

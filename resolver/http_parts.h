@@ -13,8 +13,8 @@
 #include <jansson.h>
 #include <stddef.h>
 
-/* All are lent, and outlive the HTTP threads, which call them at any time. Only hitlog may be NULL.
- */
+/* All are lent, and outlive the HTTP threads, which call them at any time. Only hitlog may
+ * be NULL. */
 struct http_parts {
     live_pointer *live;
     const struct bl_list *list;

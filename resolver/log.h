@@ -13,8 +13,9 @@ enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 void log_set(enum log_level level, enum log_format format);
 enum log_level log_level_now(void);
 
-/* Writes one line: time, level, the formatted message, and then pairs of `key, value` strings up to a
- * NULL key. Lines longer than 4 KiB are cut. Control characters never reach the terminal. Example:
+/* Writes one line: time, level, the formatted message, and then pairs of `key, value` strings up to
+ * a NULL key. Lines longer than 4 KiB are cut. Control characters never reach the terminal.
+ *
  *   log_write(LOG_LEVEL_INFO, "list loaded", "feed", "starter", "names", "4000", NULL); */
 void log_write(enum log_level level, const char *message, ...) __attribute__((sentinel));
 

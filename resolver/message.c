@@ -200,8 +200,8 @@ static void remember(struct writer *writer, size_t offset, size_t size)
     }
 }
 
-/* Suffixes are remembered only when the whole name is out: until then they have no end to compare.
- */
+/* Suffixes are remembered only when the whole name is out: until then they have no end to
+ * compare. */
 static void write_name(struct writer *writer, const uint8_t *name, size_t size)
 {
     size_t start = writer->start + writer->size;

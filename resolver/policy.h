@@ -5,8 +5,8 @@
  * the highest priority, then the feed's name (so that every node decides alike). Rules that do not
  * hold now, and log-only rules, are set aside first; the best log-only rule is still reported.
  *
- * policy_decide() is what the workers run and policy_explain() shows: there is no other precedence.
- */
+ * policy_decide() is what the workers run and policy_explain() shows: there is no other
+ * precedence. */
 #ifndef RESOLVER_POLICY_H
 #define RESOLVER_POLICY_H
 

@@ -1,7 +1,7 @@
 /* quota.h - how many questions each client prefix has in flight: exact, and of fixed size.
  *
- * One thread's. A prefix is 16 octets: an IPv4 client's mapped address whole, an IPv6 client's /56.
- */
+ * One thread's. A prefix is 16 octets: an IPv4 client's mapped address whole, an IPv6
+ * client's /56. */
 #ifndef RESOLVER_QUOTA_H
 #define RESOLVER_QUOTA_H
 

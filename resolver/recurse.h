@@ -50,8 +50,8 @@ typedef void recurse_answered_fn(void *context, struct recurse_waiter waiter,
                                  const struct recurse_answer *answer);
 
 /* Called on the worker's loop around the callbacks of one wake-up: the first with true before them,
- * then with false after them, so that the worker goes online and sends what was answered at once.
- */
+ * then with false after them, so that the worker goes online and sends what was answered
+ * at once. */
 typedef void recurse_batch_fn(void *context, bool begin);
 
 /* ---- a worker's half ---- */

@@ -70,8 +70,8 @@ static const char *const private_prefixes[] = {
     "192.168.0.0/16", "fc00::/7",   "fe80::/10",
 };
 /* Loopback as well, except where upstream servers are allowed to be there: their addresses come
- * from the same answers. The mapped forms of all IPv4 stand beside it: no public name needs them.
- */
+ * from the same answers. The mapped forms of all IPv4 stand beside it: no public name
+ * needs them. */
 static const char *const loopback_prefixes[] = {"127.0.0.0/8", "::1/128", "::ffff:0:0/96"};
 
 struct message {

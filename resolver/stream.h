@@ -22,14 +22,14 @@
 struct stream;
 
 struct stream_calls {
-    /* The stream may be written to and `read` may follow. Streams that connect only; NULL is fine.
-     */
+    /* The stream may be written to and `read` may follow. Streams that connect only; NULL
+     * is fine. */
     void (*connected)(void *context);
     /* 1..STREAM_READ_SIZE octets, lent for the call. */
     void (*read)(void *context, const uint8_t *octets, size_t size);
     /* Called once at most: nothing more will be read or written. 0: the peer ended it in order;
-     * -ETIMEDOUT: it could not be made in time; else what went wrong. The user closes the stream.
-     */
+     * -ETIMEDOUT: it could not be made in time; else what went wrong. The user closes
+     * the stream. */
     void (*ended)(void *context, int error);
     /* Everything written has reached the kernel, after a write that could not at once; NULL is
      * fine. */
@@ -50,8 +50,8 @@ int stream_connect(uv_loop_t *loop, const struct stream_target *target, uint64_t
                    struct stream **ret_stream);
 
 /* Takes a connection that `server` (a uv_tcp_t or uv_pipe_t that listens) reported, and starts to
- * read. To be called in the server's connection callback. 0 or -errno; then the connection is gone.
- */
+ * read. To be called in the server's connection callback. 0 or -errno; then the connection
+ * is gone. */
 int stream_accept(uv_stream_t *server, size_t queue_max, const struct stream_calls *calls,
                   void *context, struct stream **ret_stream);
 

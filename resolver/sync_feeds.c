@@ -97,8 +97,8 @@ static int set_feed(struct sync_feeds *feeds, const struct bl_feed *feed)
     return bl_list_feed_set(feeds->list, feed);
 }
 
-/* Makes the feed equal to a file (`path`) or a text. `replied` takes the first rejects, or is NULL.
- */
+/* Makes the feed equal to a file (`path`) or a text. `replied` takes the first rejects, or
+ * is NULL. */
 static int load(struct sync_feeds *feeds, const struct bl_feed *feed, enum bl_format format,
                 const char *path, const char *text, size_t size, json_t *replied,
                 struct bl_source_counts *ret_counts)

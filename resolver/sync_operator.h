@@ -5,8 +5,8 @@
  *   deny|allow NAME exact|suffix [category="C"] [reason="TEXT"]
  *
  * in which \" and \\ stand for " and \. A blank line or one that starts with # is passed over. The
- * file is replaced as a whole before an answer leaves. For the list's writer thread only; it logs.
- */
+ * file is replaced as a whole before an answer leaves. For the list's writer thread only;
+ * it logs. */
 #ifndef RESOLVER_SYNC_OPERATOR_H
 #define RESOLVER_SYNC_OPERATOR_H
 

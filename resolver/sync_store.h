@@ -1,5 +1,5 @@
-/* sync_store.h - files of the state folder, written so that a crash leaves the old or the new one.
- */
+/* sync_store.h - files of the state folder, written so that a crash leaves the old or the
+ * new one. */
 #ifndef RESOLVER_SYNC_STORE_H
 #define RESOLVER_SYNC_STORE_H
 

@@ -26,6 +26,7 @@ struct connection {
     uint64_t opened_ms;
     uint64_t heard_ms;   /* last whole question or answer */
     uint64_t stalled_ms; /* since when answers wait for the reader; 0: none do */
+    size_t queued;       /* octets that wait for the reader, as counted in tcp.queued */
     uint32_t open;       /* questions in flight */
     uint32_t next_free;
     uint32_t live_index; /* where in tcp.live its slot stands */
@@ -47,6 +48,7 @@ struct tcp {
     uint32_t fresh; /* slots from here on were never used, and cost no memory yet */
     uint32_t *live; /* slots in use, in no order */
     uint32_t live_count;
+    size_t queued; /* octets that wait for all readers */
     size_t server_count;
     uv_tcp_t *servers;
     struct query queries[TCP_BATCH_MAX];
@@ -104,11 +106,18 @@ static void census_leave(struct tcp_census *census, const uint8_t *address)
 
 /* ---- connections ---- */
 
+static void count_queue(struct connection *connection, size_t queued)
+{
+    connection->tcp->queued += queued - connection->queued;
+    connection->queued = queued;
+}
+
 static void closed(void *context)
 {
     struct connection *connection = context;
     struct tcp *tcp = connection->tcp;
     census_leave(tcp->census, connection->client.address);
+    count_queue(connection, 0);
     connection->stream = NULL;
     connection->client.tcp.generation++; /* answers that are still on their way find nobody */
     connection->next_free = tcp->free;
@@ -154,7 +163,13 @@ static void write_answers(struct connection *connection, unsigned count)
         close_connection(connection);
         return;
     }
-    if (connection->stalled_ms == 0 && stream_queue_size(connection->stream) > 0) {
+    count_queue(connection, stream_queue_size(connection->stream));
+    if (connection->queued > 0 && tcp->queued > TCP_QUEUES_MAX) {
+        metrics_add(tcp->metrics, METRIC_TCP_CLOSED_SLOW, 1);
+        close_connection(connection);
+        return;
+    }
+    if (connection->stalled_ms == 0 && connection->queued > 0) {
         connection->stalled_ms = uv_now(tcp->loop);
     }
     pause_or_resume(connection);
@@ -290,6 +305,7 @@ static void drained(void *context)
 {
     struct connection *connection = context;
     connection->stalled_ms = 0;
+    count_queue(connection, 0);
     pause_or_resume(connection);
 }
 
@@ -396,6 +412,7 @@ void tcp_tick(struct tcp *tcp)
         if (connection->closing) {
             continue;
         }
+        count_queue(connection, stream_queue_size(connection->stream));
         if (now_ms - connection->opened_ms >= tcp->limits.total_ms) {
             metrics_add(tcp->metrics, METRIC_TCP_CLOSED_TOTAL, 1);
             close_connection(connection);

@@ -53,8 +53,8 @@ static unsigned smaller(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-/* Edits between two short words; two neighbours exchanged count as one (optimal string alignment).
- */
+/* Edits between two short words; two neighbours exchanged count as one (optimal string
+ * alignment). */
 static unsigned edits(const char *a, const char *b)
 {
     size_t a_size = strlen(a);

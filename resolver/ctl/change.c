@@ -64,8 +64,8 @@ uint32_t ctl_shards_for(uint64_t count)
 {
     uint32_t shards = 1;
 
-    /* Nearest on the scale of doubling: twice as many while that is no further away than staying.
-     */
+    /* Nearest on the scale of doubling: twice as many while that is no further away than
+     * staying. */
     while (shards < BL_SHARDS_MAX && count * 2 >= (uint64_t)shards * CTL_NAMES_PER_SHARD * 3) {
         shards *= 2;
     }

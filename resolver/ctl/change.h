@@ -26,8 +26,8 @@ struct ctl_changed {
 };
 
 /* Calls the script. `op` and `items` as PROTOCOL.md has them, `why` without control characters. 0,
- * -ENOENT when there is no such feed, or what ctl_redis_reply() returns, with a line in ret_error.
- */
+ * -ENOENT when there is no such feed, or what ctl_redis_reply() returns, with a line in
+ * ret_error. */
 int ctl_change(struct ctl_redis *redis, const char *op, const char *feed, const char *why,
                const char *const items[], size_t count, struct ctl_changed *ret_changed,
                char ret_error[static CTL_ERROR_SIZE]);

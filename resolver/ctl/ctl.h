@@ -29,8 +29,7 @@ struct ctl {
 void ctl_done(struct ctl *ctl);
 
 /* Says on standard error what is wrong and what to do, in one line; with --json also as the
- * document
- * {"error": ...}, unless there has been one. Returns `status`. */
+ * document {"error": ...}, unless there has been one. Returns `status`. */
 int ctl_fail(struct ctl *ctl, enum ctl_exit status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

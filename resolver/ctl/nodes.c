@@ -10,8 +10,8 @@
 
 #define LIVE_MS 15000 /* a node is live if it was seen within this, by Redis' clock */
 
-/* The value of one field of "revision=R;lineage=L;version=V;seen=MS;state=S"; "" if it is missing.
- */
+/* The value of one field of "revision=R;lineage=L;version=V;seen=MS;state=S"; "" if it is
+ * missing. */
 static const char *field_of(const char *value, const char *key, char *text, size_t text_size)
 {
     size_t key_size = strlen(key);

@@ -2,8 +2,8 @@
  * the epoll set may already have reported the old one. So each watch carries a generation, in the
  * epoll data and in `watches`, and a report of another generation is dropped.
  *
- * A callback may free its own event and any other: nothing is touched after the call except `base`.
- */
+ * A callback may free its own event and any other: nothing is touched after the call
+ * except `base`. */
 #include "resolver/recursor/base.h"
 
 #include <assert.h>
@@ -236,8 +236,8 @@ static void event_free(struct ub_event *super)
     free(event_of(super));
 }
 
-/* Rounded up: a timer that runs early would find nothing due and be set again for no time at all.
- */
+/* Rounded up: a timer that runs early would find nothing due and be set again for no time
+ * at all. */
 static uint64_t timeout_ms(const struct timeval *timeout)
 {
     if (timeout->tv_sec < 0 || timeout->tv_usec < 0) {

@@ -1,6 +1,6 @@
 /* A packet of the recursor's through the reader of answers, and what a client gets of it through
- * the same reader again: it must be whole, and say the same. The first octet chooses type and DO.
- */
+ * the same reader again: it must be whole, and say the same. The first octet chooses type
+ * and DO. */
 #include "resolver/answer.h"
 #include "resolver/message.h"
 

@@ -11,8 +11,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In a heap copy of exactly its size, so that under AddressSanitizer one octet too many is a crash.
- */
+/* In a heap copy of exactly its size, so that under AddressSanitizer one octet too many is
+ * a crash. */
 static void run(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size > 0 ? size : 1);

@@ -19,6 +19,7 @@
 
 #define PATIENCE_MS 10000u
 #define IDLE_MS 100u
+#define CONNECTIONS 64u
 
 static const uint8_t question[] = "\0\1\1\0\0\1\0\0\0\0\0\0\4evil\7example\0\0\1\0\1";
 #define QUESTION_SIZE (sizeof(question) - 1)
@@ -78,7 +79,7 @@ static int open_doors(void **state)
     parts = (struct query_parts){
         .list = bl_list_new(&secret),
         .secret = &secret,
-        .cache = cache_new(CACHE_SIZE_MIN, &secret),
+        .cache = cache_new(512u << 20, &secret), /* takes the largest answer */
         .live = &live_now,
         .metrics = &metrics,
         .hits = hit_ring_new(64),
@@ -89,14 +90,15 @@ static int open_doors(void **state)
         .udp_size = 1232,
     };
     engine = query_engine_new(&parts);
-    census = tcp_census_new(8, 8, &secret);
+    census = tcp_census_new(CONNECTIONS, CONNECTIONS, &secret);
     uv_loop_init(&loop);
     uv_timer_init(&loop, &wake);
     struct config_listen listen = {.protocols = CONFIG_UDP | CONFIG_TCP};
     struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     memcpy(&listen.address.socket, &local, sizeof(local));
     listen.address.size = sizeof(local);
-    struct tcp_limits limits = {.clients_max = 8, .idle_ms = IDLE_MS, .total_ms = PATIENCE_MS};
+    struct tcp_limits limits = {
+        .clients_max = CONNECTIONS, .idle_ms = IDLE_MS, .total_ms = PATIENCE_MS};
     struct door taken;
     if (door_open(&listen, &taken) != 0) {
         return -1;
@@ -217,6 +219,59 @@ static void a_pending_question_without_an_answer_leaves_its_connection_idle(void
     close(client);
 }
 
+/* The largest answer for the question, in the cache. */
+static void keep_large_answer(void)
+{
+    static uint8_t body[65000];
+    static const uint16_t no_ttls[1];
+    const struct message message = {.ttl_s = 1000,
+                                    .body = body,
+                                    .body_size = sizeof(body),
+                                    .ttls = no_ttls,
+                                    .chain = body,
+                                    .answer_end = sizeof(body),
+                                    .counts = {1},
+                                    .ede_text = ""};
+    struct cache_key key = {
+        .name = question + DNS_HEADER_SIZE, .name_size = 14, .type = DNS_A, .class = DNS_IN};
+    key.hash = cache_hash(parts.cache, &key);
+    bl_rcu_online();
+    assert_true(cache_put(parts.cache, &key, &message, 1000, 0, uv_hrtime() / 1000000));
+    bl_rcu_offline();
+}
+
+static void clients_that_do_not_read_take_a_bounded_memory_together(void **state)
+{
+    (void)state;
+    enum { EACH = 32 }; /* answers, whose size one connection may let wait */
+    struct sockaddr_in server = address_of(door.tcp);
+    uint8_t messages[EACH][2 + QUESTION_SIZE];
+    int clients[CONNECTIONS];
+    keep_large_answer();
+    for (unsigned i = 0; i < EACH; i++) {
+        messages[i][0] = 0;
+        messages[i][1] = QUESTION_SIZE;
+        memcpy(messages[i] + 2, question, QUESTION_SIZE);
+    }
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        int small = 4096;
+        struct sockaddr_in peer;
+        clients[i] = client_socket(SOCK_STREAM, &peer);
+        setsockopt(clients[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+        (void)connect(clients[i], (struct sockaddr *)&server, sizeof(server));
+        assert_int_equal(send(clients[i], messages, sizeof(messages), 0), sizeof(messages));
+        uint64_t answered = (uint64_t)(i + 1) * EACH;
+        while (atomic_load(&metrics.values[METRIC_ANSWERS_CACHED]) < answered) {
+            uv_run(&loop, UV_RUN_ONCE);
+        }
+    }
+    /* 64 times 2 MB would wait: some had to go for it, before any timer. */
+    assert_true(atomic_load(&metrics.values[METRIC_TCP_CLOSED_SLOW]) > 0);
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        close(clients[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +280,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_pending_question_without_an_answer_leaves_its_connection_idle, open_doors,
             close_doors),
+        cmocka_unit_test_setup_teardown(clients_that_do_not_read_take_a_bounded_memory_together,
+                                        open_doors, close_doors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

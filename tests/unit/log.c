@@ -1,5 +1,5 @@
-/* What a log line looks like, and that nothing in it can reach the terminal as anything but text.
- */
+/* What a log line looks like, and that nothing in it can reach the terminal as anything
+ * but text. */
 #include "resolver/log.h"
 
 #include "geo/utf8.h"

@@ -1,7 +1,7 @@
 /* recurse_fixture.h - a worker's half of recursion, with the test as the recursor at the other end.
  *
- * recurse.c is included, not linked, so that its clock is the test's: a minute passes in no time.
- */
+ * recurse.c is included, not linked, so that its clock is the test's: a minute passes in
+ * no time. */
 #ifndef TESTS_UNIT_RECURSE_FIXTURE_H
 #define TESTS_UNIT_RECURSE_FIXTURE_H
 

@@ -1,5 +1,5 @@
-/* A text as the content of a feed: the difference, what is refused, and what failure leaves alone.
- */
+/* A text as the content of a feed: the difference, what is refused, and what failure
+ * leaves alone. */
 #include "blocklist/source.h"
 
 #include "blocklist/name.h"

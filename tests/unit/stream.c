@@ -214,8 +214,8 @@ static void says_that_nobody_listens(void **state)
 static void gives_up_connecting_in_time(void **state)
 {
     (void)state;
-    /* A server that never accepts, its queue filled: the kernel leaves further attempts unanswered.
-     */
+    /* A server that never accepts, its queue filled: the kernel leaves further attempts
+     * unanswered. */
     struct sockaddr_in full = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof(full);
     int sockets[5];

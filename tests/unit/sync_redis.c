@@ -1,5 +1,5 @@
-/* The list's thread with a real Redis: the image, each change, and what can befall Redis meanwhile.
- */
+/* The list's thread with a real Redis: the image, each change, and what can befall Redis
+ * meanwhile. */
 #include "resolver/sync.h"
 
 #include <errno.h>
