@@ -40,13 +40,11 @@ static const char allow_details[] =
     "The operator's word goes before that of feeds, however long the names are. A name can be\n"
     "blocked or allowed by the operator, not both: the last word holds.";
 static const char import_details[] =
-    "FILE has one name a line (plain) or is a hosts file; - is standard input. Lines that can't "
-    "be\n"
-    "used are passed over, counted and shown. With Redis only the difference to the feed's "
-    "present\n"
-    "content is sent; an import that was interrupted leaves the feed marked as importing, and\n"
-    "running the same import again completes it. Without Redis the daemon keeps the feed in its\n"
-    "state folder.";
+    "FILE has one name a line (plain) or is a hosts file; - is standard input. Lines that can't\n"
+    "be used are passed over, counted and shown. With Redis only the difference to the feed's\n"
+    "present content is sent; an import that was interrupted leaves the feed marked as importing,\n"
+    "and running the same import again completes it. Without Redis the daemon keeps the feed in\n"
+    "its state folder.";
 static const char why_details[] =
     "Shows every rule that matches the name, which of them holds and why the others do not, and\n"
     "the answer that a client would get.";

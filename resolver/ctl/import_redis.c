@@ -1,4 +1,4 @@
-#include "resolver/ctl/import.h"
+#include "resolver/ctl/import_redis.h"
 
 #include <assert.h>
 #include <errno.h>

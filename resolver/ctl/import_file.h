@@ -1,6 +1,6 @@
-/* import.h - one import of a list file, shared by its two ways: into Redis, and by the daemon. */
-#ifndef RESOLVER_CTL_IMPORT_H
-#define RESOLVER_CTL_IMPORT_H
+/* import_file.h - one import of a list file, whichever way it goes, and the reading of the file. */
+#ifndef RESOLVER_CTL_IMPORT_FILE_H
+#define RESOLVER_CTL_IMPORT_FILE_H
 
 #include "resolver/ctl/change.h"
 #include "resolver/ctl/ctl.h"
@@ -27,8 +27,5 @@ struct ctl_import {
 /* Parses the file's text with the guards that hold for this kind of feed. CTL_DONE or what
  * ctl_fail() returned. */
 int ctl_import_parse(struct ctl_import *import, bool allow);
-
-/* Makes the feed in Redis equal to the file, or says what would change. The same return. */
-int ctl_import_redis(struct ctl_import *import, const struct config *config);
 
 #endif
