@@ -58,16 +58,21 @@ static void take_pending(void *context, const struct client *client, const uint8
     pending_client = *client;
 }
 
+static bool ticking; /* TCP's timeouts are in force */
+
 static void on_wake(uv_timer_t *timer)
 {
     (void)timer;
-    tcp_tick(tcp);
+    if (ticking) {
+        tcp_tick(tcp);
+    }
 }
 
 static int open_doors(void **state)
 {
     (void)state;
     bl_rcu_register();
+    ticking = true;
     memset(&metrics, 0, sizeof(metrics));
     config = calloc(1, sizeof(*config));
     config->sinkhole = (struct config_sinkhole){
@@ -247,26 +252,31 @@ static void clients_that_do_not_read_take_a_bounded_memory_together(void **state
     struct sockaddr_in server = address_of(door.tcp);
     uint8_t messages[EACH][2 + QUESTION_SIZE];
     int clients[CONNECTIONS];
+    int small = 4096;
+    ticking = false;
     keep_large_answer();
+    setsockopt(door.tcp, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)); /* connections inherit it */
     for (unsigned i = 0; i < EACH; i++) {
         messages[i][0] = 0;
         messages[i][1] = QUESTION_SIZE;
         memcpy(messages[i] + 2, question, QUESTION_SIZE);
     }
     for (unsigned i = 0; i < CONNECTIONS; i++) {
-        int small = 4096;
         struct sockaddr_in peer;
         clients[i] = client_socket(SOCK_STREAM, &peer);
         setsockopt(clients[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
         (void)connect(clients[i], (struct sockaddr *)&server, sizeof(server));
         assert_int_equal(send(clients[i], messages, sizeof(messages), 0), sizeof(messages));
-        uint64_t answered = (uint64_t)(i + 1) * EACH;
-        while (atomic_load(&metrics.values[METRIC_ANSWERS_CACHED]) < answered) {
+        uint64_t closed = atomic_load(&metrics.values[METRIC_TCP_CLOSED_SLOW]);
+        uint64_t answered = atomic_load(&metrics.values[METRIC_ANSWERS_CACHED]) + EACH;
+        while (atomic_load(&metrics.values[METRIC_ANSWERS_CACHED]) < answered &&
+               atomic_load(&metrics.values[METRIC_TCP_CLOSED_SLOW]) == closed) {
             uv_run(&loop, UV_RUN_ONCE);
         }
     }
-    /* 64 times 2 MB would wait: some had to go for it, before any timer. */
-    assert_true(atomic_load(&metrics.values[METRIC_TCP_CLOSED_SLOW]) > 0);
+    /* 64 times 2 MB would wait; about half of it may. */
+    assert_in_range(atomic_load(&metrics.values[METRIC_TCP_CLOSED_SLOW]), CONNECTIONS / 4,
+                    3 * CONNECTIONS / 4);
     for (unsigned i = 0; i < CONNECTIONS; i++) {
         close(clients[i]);
     }
