@@ -155,7 +155,7 @@ static int set_element(struct loader *loader, const struct option *list,
         }
     }
     for (size_t i = 0; i < options_count; i++) {
-        const struct option *option = &options[i];
+        const struct option *option = &options_table[i];
         if (strncmp(option->name, path, path_size) != 0 || !option->built) {
             continue;
         }
@@ -279,9 +279,9 @@ static int set_option(struct loader *loader, const struct option *option,
 static int set_initials(struct loader *loader)
 {
     for (size_t i = 0; i < options_count; i++) {
-        bool is_top = strchr(options[i].name, '[') == NULL;
-        if (is_top && options[i].initial != NULL) {
-            int r = set_initial(loader, &options[i], (char *)loader->config);
+        bool is_top = strchr(options_table[i].name, '[') == NULL;
+        if (is_top && options_table[i].initial != NULL) {
+            int r = set_initial(loader, &options_table[i], (char *)loader->config);
             if (r < 0) {
                 return r;
             }
@@ -352,7 +352,7 @@ static int set_from_variable(struct loader *loader, const char *name, const char
     struct loader from = *loader;
     from.source = name;
     for (size_t i = 0; i < options_count; i++) {
-        const struct option *option = &options[i];
+        const struct option *option = &options_table[i];
         if (!options_variable(option, variable) || strcmp(variable, name) != 0) {
             continue;
         }
@@ -574,7 +574,7 @@ void config_diff(const struct config *old, const struct config *new,
                  void (*call)(void *context, const char *option, bool live), void *context)
 {
     for (size_t i = 0; i < options_count; i++) {
-        const struct option *option = &options[i];
+        const struct option *option = &options_table[i];
         if (!option->built || strchr(option->name, '[') != NULL) {
             continue;
         }

@@ -84,7 +84,7 @@ static const struct option_word outputs[] = {
     .count_max = sizeof(((struct config *)0)->array) / sizeof(((struct config *)0)->array[0])
 #define LATER .built = false
 
-const struct option options[] = {
+const struct option options_table[] = {
     {"node.name", NULL, "Name of this node in receipts and metrics; the host name unless set.",
      .type = OPTION_NAME, .min = 1, IN(node.name)},
     {"node.user", "\"\"",
@@ -288,13 +288,13 @@ const struct option options[] = {
     {"chaos.identity", NULL, "Answer to id.server.", .type = OPTION_TEXT, LATER},
     {"chaos.version", NULL, "Answer to version.bind.", .type = OPTION_TEXT, LATER},
 };
-const size_t options_count = sizeof(options) / sizeof(options[0]);
+const size_t options_count = sizeof(options_table) / sizeof(options_table[0]);
 
 const struct option *options_find(const char *name)
 {
     for (size_t i = 0; i < options_count; i++) {
-        if (strcmp(options[i].name, name) == 0) {
-            return &options[i];
+        if (strcmp(options_table[i].name, name) == 0) {
+            return &options_table[i];
         }
     }
     return NULL;
@@ -316,9 +316,9 @@ bool options_is_section(const char *name, bool *ret_built)
     bool found = false;
     bool built = false;
     for (size_t i = 0; i < options_count; i++) {
-        if (below(&options[i], name) != NULL) {
+        if (below(&options_table[i], name) != NULL) {
             found = true;
-            built |= options[i].built;
+            built |= options_table[i].built;
         }
     }
     if (found) {
@@ -360,7 +360,7 @@ const char *options_nearest(const char *section, const char *key)
     unsigned best = (unsigned)(key_size < 6 ? 1 : 2); /* short words are near to too much */
     bool found = false;
     for (size_t i = 0; i < options_count; i++) {
-        const char *word = below(&options[i], section);
+        const char *word = below(&options_table[i], section);
         if (word == NULL) {
             continue;
         }
@@ -423,7 +423,7 @@ bool config_option_text(size_t index, struct config_option_text *ret_text)
     if (index >= options_count) {
         return false;
     }
-    const struct option *option = &options[index];
+    const struct option *option = &options_table[index];
     value_bounds(option, bounds, sizeof(bounds));
     *ret_text = (struct config_option_text){
         .name = option->name,

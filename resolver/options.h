@@ -59,7 +59,7 @@ struct option {
     bool required;  /* a row of a list's mappings that has no default */
 };
 
-extern const struct option options[];
+extern const struct option options_table[];
 extern const size_t options_count;
 
 /* The row of this name, or NULL. */

@@ -91,8 +91,8 @@ static void knows_every_option_of_the_whole_form(void **state)
     list_options_of("tests/data/config/whole.yaml");
     assert_true(options_seen > 80);
     for (size_t i = 0; i < options_count; i++) {
-        if (!options[i].built && !was_listed(options[i].name)) {
-            fail_msg("%s is neither built nor of the whole form", options[i].name);
+        if (!options_table[i].built && !was_listed(options_table[i].name)) {
+            fail_msg("%s is neither built nor of the whole form", options_table[i].name);
         }
     }
 }
@@ -109,9 +109,9 @@ static void documents_every_option_it_has_and_no_other(void **state)
 
     list_options_of("deploy/sinkholed.yaml");
     for (size_t i = 0; i < options_count; i++) {
-        if (was_listed(options[i].name) != options[i].built) {
-            fail_msg("%s: %s", options[i].name,
-                     options[i].built ? "built, but not in the example" : "not built");
+        if (was_listed(options_table[i].name) != options_table[i].built) {
+            fail_msg("%s: %s", options_table[i].name,
+                     options_table[i].built ? "built, but not in the example" : "not built");
         }
     }
 }
@@ -152,13 +152,13 @@ static void refuses_every_option_that_is_not_built(void **state)
     (void)state;
     unsigned refused = 0;
     for (size_t i = 0; i < options_count; i++) {
-        if (options[i].built) {
+        if (options_table[i].built) {
             continue;
         }
         char text[256];
         char error[CONFIG_ERROR_SIZE_MAX];
         struct config *config;
-        write_alone(&options[i], text, sizeof(text));
+        write_alone(&options_table[i], text, sizeof(text));
         assert_int_equal(load_text(text, strlen(text), &config, error), -EINVAL);
         if (strstr(error, " is not in this version; remove it") == NULL) {
             fail_msg("%s: %s", text, error);
@@ -187,7 +187,7 @@ static void describes_every_option(void **state)
             assert_true(row.bounds[0] != '\0');
         }
         /* A variable's name means one option. */
-        options_variable(&options[count], variable);
+        options_variable(&options_table[count], variable);
         names[count] = strdup(variable);
         for (size_t i = 0; i < count; i++) {
             assert_true(variable[0] == '\0' || strcmp(names[i], variable) != 0);
@@ -198,7 +198,8 @@ static void describes_every_option(void **state)
     }
     assert_int_equal(count, options_count);
 
-    assert_true(config_option_text((size_t)(options_find("limits.udp_size") - options), &row));
+    assert_true(
+        config_option_text((size_t)(options_find("limits.udp_size") - options_table), &row));
     assert_string_equal(row.type, "integer");
     assert_string_equal(row.initial, "1232");
     assert_string_equal(row.bounds, "512..4096");
@@ -218,8 +219,8 @@ static void prints_the_options_it_has(void **state)
         for (size_t i = 0; i < options_count; i++) {
             char name[128];
             snprintf(name, sizeof(name), page == OPTION_PAGE_TEXT ? "  %s (" : "| `%s` |",
-                     options[i].name);
-            assert_int_equal(strstr(text, name) != NULL, options[i].built);
+                     options_table[i].name);
+            assert_int_equal(strstr(text, name) != NULL, options_table[i].built);
         }
         free(text);
     }
