@@ -26,6 +26,7 @@ struct stream {
     int handles; /* whose close callback is still to come */
     bool closing;
     bool reading;
+    bool waiting; /* octets were queued since `drained` was last called */
 };
 
 /* Octets the kernel did not take at once. */
@@ -242,9 +243,12 @@ static void on_write(uv_write_t *write, int status)
     }
     if (status != 0) {
         end(stream, status);
-    } else if (stream->calls.drained != NULL && stream->state == OPEN &&
-               stream_queue_size(stream) == 0) {
-        stream->calls.drained(stream->context);
+    } else if (stream->waiting && stream->state == OPEN && stream_queue_size(stream) == 0) {
+        /* Newer versions of libuv empty the queue first and then call back for each write. */
+        stream->waiting = false;
+        if (stream->calls.drained != NULL) {
+            stream->calls.drained(stream->context);
+        }
     }
 }
 
@@ -270,8 +274,10 @@ static int write_later(struct stream *stream, const uv_buf_t *parts, unsigned co
     int r = uv_write(&waiting->write, &stream->uv.stream, &buffer, 1, on_write);
     if (r != 0) {
         free(waiting);
+        return r;
     }
-    return r;
+    stream->waiting = true;
+    return 0;
 }
 
 int stream_write(struct stream *stream, const uv_buf_t *parts, unsigned count)
