@@ -120,12 +120,12 @@ struct config {
     } access;
     struct {
         uint32_t udp_size;
-        uint32_t tcp_clients; /* in all, divided among the workers */
+        uint32_t tcp_clients; /* connections in all */
         uint32_t tcp_per_client;
         uint32_t tcp_idle_ms;
         uint32_t tcp_total_ms;
         uint32_t pending;            /* questions waiting for recursion, in all */
-        uint32_t pending_per_client; /* per /32 or /56 */
+        uint32_t pending_per_client; /* per /32 or /56, at one worker */
     } limits;
     struct config_sinkhole sinkhole;
     uint32_t list_file_count;

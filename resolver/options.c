@@ -137,8 +137,9 @@ const struct option options_table[] = {
      .min = SECOND_MS, .max = 24 * HOUR_MS, IN(limits.tcp_total_ms)},
     {"limits.pending", "20000", "Questions waiting for recursion in all; more get SERVFAIL.",
      .type = OPTION_INTEGER, .min = 1, .max = 1000000, IN(limits.pending)},
-    {"limits.pending_per_client", "200", "The same for one client: an IPv4 address or an IPv6 /56.",
-     .type = OPTION_INTEGER, .min = 1, .max = 1000000, IN(limits.pending_per_client)},
+    {"limits.pending_per_client", "200",
+     "The same for one client (IPv4 address, IPv6 /56) at one worker.", .type = OPTION_INTEGER,
+     .min = 1, .max = 1000000, IN(limits.pending_per_client)},
 
     {"sinkhole.action", "address", "Answer for a listed name; a feed may have its own.",
      .type = OPTION_WORD, .words = actions, .live = true, IN(sinkhole.action)},

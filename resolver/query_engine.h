@@ -24,7 +24,13 @@ struct query_engine {
     uint64_t hashes[BL_BATCH_MAX];
     struct bl_match matches[BL_NAME_LABELS_MAX + 1]; /* of names looked up one by one */
     struct hits hits;
-    struct message_scratch scratch;
+    struct message_scratch scratch; /* of the answer read last: */
+    struct {
+        uint64_t serial; /* recursion's; 0: none was read yet */
+        bool dnssec;
+        int result; /* of message_read() */
+        struct message message;
+    } read;
     uint8_t out[MESSAGE_SIZE_MAX]; /* answers to what was pending */
 };
 

@@ -56,6 +56,7 @@ struct recurse {
     recurse_batch_fn *batch;
     void *context;
     bool in_batch;
+    uint64_t serial; /* of the last packet taken */
     uv_prepare_t prepare;
     uv_timer_t look;
     uv_timer_t soon; /* for the doomed */
@@ -160,6 +161,7 @@ static bool take_answer(struct link *link, const struct channel_answer *record)
         answer.security = securities[record->security];
         answer.packet = record->packet;
         answer.packet_size = record->packet_size;
+        answer.serial = ++recurse->serial;
         if (answer.security == RECURSE_BOGUS) {
             copy_text(record, text);
         }

@@ -36,6 +36,7 @@ struct recurse_answer {
     const uint8_t *packet; /* a whole DNS message, lent until the callback returns */
     size_t packet_size;    /* at most 65535 */
     const char *why_bogus; /* NUL-ended, "" unless bogus */
+    uint64_t serial; /* if ANSWERED: another one for each packet, the same for all its waiters */
 };
 
 /* Names a waiting client's question: slot and generation, never a pointer. */

@@ -31,6 +31,23 @@ static struct message failure(enum answer_ede ede, const char *text, uint32_t tt
     return message;
 }
 
+/* The waiters of one question come one after the other with one packet, which is read once for
+ * those who are to have the same of it: a hostile answer's cost is not multiplied by who waits for
+ * it. */
+static int read_packet(struct query_engine *engine, const struct question *question,
+                       const struct recurse_answer *answer)
+{
+    if (engine->read.serial != answer->serial || engine->read.dnssec != question->dnssec_ok) {
+        engine->read.serial = answer->serial;
+        engine->read.dnssec = question->dnssec_ok;
+        engine->read.result =
+            message_read(answer->packet, answer->packet_size, question->name, question->name_size,
+                         question->type, question->dnssec_ok, &engine->parts.ttls, &engine->scratch,
+                         &engine->read.message);
+    }
+    return engine->read.result;
+}
+
 /* What the client is to get of recursion's answer. Bogus data are for clients that set CD alone. */
 static struct message read_answer(struct query_engine *engine, const struct question *question,
                                   const struct recurse_answer *answer)
@@ -42,10 +59,8 @@ static struct message read_answer(struct query_engine *engine, const struct ques
     if (answer->security == RECURSE_BOGUS && !checking_disabled) {
         return failure(ANSWER_EDE_BOGUS, answer->why_bogus, BOGUS_TTL_S);
     }
-    struct message message;
-    int r = message_read(answer->packet, answer->packet_size, question->name, question->name_size,
-                         question->type, question->dnssec_ok, &engine->parts.ttls, &engine->scratch,
-                         &message);
+    int r = read_packet(engine, question, answer);
+    struct message message = engine->read.message;
     if (r == -ELOOP) {
         return failure(ANSWER_EDE_OTHER, "CNAME chain too long", BOGUS_TTL_S);
     }

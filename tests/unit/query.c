@@ -189,9 +189,11 @@ static enum query_outcome ask(const char *name)
     return ask_as(name, LDNS_RR_TYPE_A, EDNS);
 }
 
-/* Answers the question asked last with these records. */
-static void recursion_answers(const char *name, const char *records, enum recurse_security security)
+/* Answers the `count` questions asked last, which are merged, with one packet of these records. */
+static void recursion_answers_all(unsigned count, const char *name, const char *records,
+                                  enum recurse_security security)
 {
+    static uint64_t serial;
     ldns_pkt *packet =
         ldns_pkt_query_new(ldns_dname_new_frm_str(name), LDNS_RR_TYPE_A, LDNS_RR_CLASS_IN, LDNS_RD);
     ldns_pkt_set_qr(packet, true);
@@ -213,13 +215,21 @@ static void recursion_answers(const char *name, const char *records, enum recurs
                                       .security = security,
                                       .packet = wire,
                                       .packet_size = size,
+                                      .serial = ++serial,
                                       .why_bogus =
                                           security == RECURSE_BOGUS ? "bad signature" : ""};
     bl_rcu_online();
-    query_answered(engine, asked.waiters[(asked.count - 1) % ASKED_MAX], &recursed);
+    for (unsigned i = count; i > 0; i--) {
+        query_answered(engine, asked.waiters[(asked.count - i) % ASKED_MAX], &recursed);
+    }
     query_flush_hits(engine);
     bl_rcu_offline();
     free(wire);
+}
+
+static void recursion_answers(const char *name, const char *records, enum recurse_security security)
+{
+    recursion_answers_all(1, name, records, security);
 }
 
 static unsigned answer_records(void)
@@ -321,6 +331,29 @@ static void ad_is_for_clients_that_show_they_know_it(void **state)
     assert_int_equal(ask_as("other.example.", LDNS_RR_TYPE_A, DO), QUERY_PENDING);
     recursion_answers("other.example.", "other.example. 300 IN A 192.0.2.1", RECURSE_INSECURE);
     assert_false(ldns_pkt_ad(sent));
+}
+
+static void merged_questions_each_get_what_they_asked_for(void **state)
+{
+    (void)state;
+    static const char records[] =
+        "www.example. 300 IN A 192.0.2.1\n"
+        "www.example. 300 IN RRSIG A 13 2 300 20300101000000 20200101000000 1 example. AAAA";
+    assert_int_equal(ask_as("www.example.", LDNS_RR_TYPE_A, DO), QUERY_PENDING);
+    assert_int_equal(ask_as("www.example.", LDNS_RR_TYPE_A, EDNS), QUERY_PENDING);
+    recursion_answers_all(2, "www.example.", records, RECURSE_SECURE);
+    assert_int_equal(answer_records(), 1); /* the one sent last: without DO */
+    assert_int_equal(ask_as("www.example.", LDNS_RR_TYPE_A, DO), QUERY_ANSWERED);
+    assert_int_equal(answer_records(), 2);
+    assert_int_equal(ask_as("www.example.", LDNS_RR_TYPE_A, EDNS), QUERY_ANSWERED);
+    assert_int_equal(answer_records(), 1);
+
+    assert_int_equal(ask_as("b.example.", LDNS_RR_TYPE_A, EDNS), QUERY_PENDING);
+    assert_int_equal(ask_as("b.example.", LDNS_RR_TYPE_A, EDNS | CD), QUERY_PENDING);
+    recursion_answers_all(2, "b.example.", "b.example. 300 IN A 192.0.2.1", RECURSE_BOGUS);
+    assert_int_equal(ldns_pkt_get_rcode(sent), LDNS_RCODE_NOERROR); /* the one with CD */
+    assert_int_equal(ask_as("b.example.", LDNS_RR_TYPE_A, EDNS), QUERY_ANSWERED);
+    assert_int_equal(ldns_pkt_get_rcode(sent), LDNS_RCODE_SERVFAIL);
 }
 
 static void bogus_data_go_to_clients_that_set_cd_alone(void **state)
@@ -575,6 +608,7 @@ int main(void)
         WHOLE(each_action_gives_its_answer),
         WHOLE(an_answer_of_recursion_is_kept_and_counts_down),
         WHOLE(ad_is_for_clients_that_show_they_know_it),
+        WHOLE(merged_questions_each_get_what_they_asked_for),
         WHOLE(bogus_data_go_to_clients_that_set_cd_alone),
         WHOLE(every_name_of_a_chain_is_held_against_the_list_cached_or_not),
         WHOLE(a_log_only_match_is_counted_once_a_question),
