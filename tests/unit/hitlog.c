@@ -322,7 +322,7 @@ static void a_full_queue_drops_and_counts_and_keeps_what_it_has(void **state)
         taken++;
         assert_true(taken < 10000);
     }
-    assert_in_range(taken, 900, 1100); /* 8 MiB, and what has gone out */
+    assert_in_range(taken, 900, 2100); /* 8 MiB, and at most as much on its way out */
     assert_true(hitlog_room(log) < sizeof line);
     struct hitlog_totals totals;
     hitlog_totals(log, &totals);
