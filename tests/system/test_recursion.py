@@ -195,10 +195,20 @@ class Options(Case):
         self.assertEqual(wire.packets, [])
         self.daemon.stop()
 
+    def test_private_addresses_are_taken_out_of_answers_for_public_names(self):
+        self.daemon = self.run_daemon(name="rebinding",
+                                      changes={"recursion": {"rebinding_protection": True}})
+        self.assertEqual(records(self.ask("private.insecure.example"), "A"), [])
+        self.assert_resolved(self.ask("www.insecure.example"), "A", ["198.18.1.2"])
+        self.daemon.stop()
+
     def test_outgoing_addresses_are_the_ones_named(self):
         self.daemon = self.run_daemon(
             name="outgoing", changes={"recursion": {"outgoing": ["127.0.0.99"], "ipv6": False}})
-        self.assert_resolved(self.ask("www.secure.example"), "A", ["198.18.0.2"])
+        with Wire() as wire:
+            self.assert_resolved(self.ask("www.secure.example"), "A", ["198.18.0.2"])
+        self.assertTrue(wire.sources)
+        self.assertEqual(wire.sources, {"127.0.0.99"})
         self.daemon.stop()
 
 

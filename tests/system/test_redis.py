@@ -1,6 +1,7 @@
 """The list in Redis: a full image, each change, and everything that can befall Redis meanwhile."""
 
 import json
+import signal
 import threading
 import time
 
@@ -209,6 +210,20 @@ class Trouble(WithRedis):
         self.until_blocked("after-the-gap.org")
         self.until_blocked("trimmed-away.org")
         self.assertGreater(self.counter("sinkhole_blocklist_resyncs_total"), images)
+        self.assertTrue(self.blocked("listed.org"))
+
+    def test_a_node_stopped_while_the_log_moves_past_it_takes_a_full_image(self):
+        self.until_caught_up()
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            for number in range(50):
+                self.redis.write("change", "starter", f"+stopped{number}.org")
+            self.redis.call("XTRIM", "{sh}:log", "MAXLEN", "1")
+        finally:
+            self.daemon.process.send_signal(signal.SIGCONT)
+        for number in (0, 25, 49):
+            self.until_blocked(f"stopped{number}.org", seconds=10)
+        self.until_caught_up()
         self.assertTrue(self.blocked("listed.org"))
 
     def test_a_flushed_redis_does_not_empty_the_list(self):

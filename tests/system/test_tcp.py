@@ -13,6 +13,16 @@ IDLE_S = 1.0
 PER_CLIENT = 10
 
 
+def answers(stream):
+    """Whether a question on the connection gets an answer."""
+    try:
+        stream.ask("listed.org")
+        stream.receive()
+        return True
+    except (EOFError, OSError):
+        return False
+
+
 class Tcp(Case):
     @classmethod
     def setUpClass(cls):
@@ -91,24 +101,15 @@ class Tcp(Case):
         try:
             for _ in range(PER_CLIENT + 5):
                 streams.append(Stream(source=source))
-            alive = sum(1 for stream in streams if self._answers(stream))
+            alive = sum(1 for stream in streams if answers(stream))
             self.assertEqual(alive, PER_CLIENT)
             with Stream(source="127.5.5.6") as other:
-                self.assertTrue(self._answers(other))
+                self.assertTrue(answers(other))
         finally:
             for stream in streams:
                 stream.socket.close()
         self.assertGreaterEqual(
             self.daemon.metrics().sum("sinkhole_tcp_connections_total", result="refused"), 5)
-
-    @staticmethod
-    def _answers(stream):
-        try:
-            stream.ask("listed.org")
-            stream.receive()
-            return True
-        except (EOFError, OSError):
-            return False
 
     def test_a_slow_reader_stalls_nobody(self):
         slow = Stream(receive_size=2048)
@@ -159,3 +160,25 @@ class Tcp(Case):
                 stream.send(framed(question.to_wire()))
             for _ in range(40):
                 self.assertEqual(len(records(stream.receive(), "TXT")), 30)
+
+
+class Full(Case):
+    """More connections than there may be in all."""
+
+    def test_connections_beyond_the_limit_are_closed_and_udp_goes_on(self):
+        self.daemon = self.run_daemon(
+            lists=[self.list_file("starter", "listed.org\n", kind="deny")],
+            changes={"limits": {"tcp_clients": 12}})
+        streams = []
+        try:
+            for number in range(20):
+                streams.append(Stream(source=f"127.6.0.{number + 1}"))
+            self.assertEqual(sum(1 for stream in streams if answers(stream)), 12)
+            self.assert_sinkholed(self.ask("listed.org"))
+            for stream in streams:
+                stream.socket.close()
+            self.until(lambda: self.ask("listed.org", tcp=True), "there is room again")
+        finally:
+            for stream in streams:
+                stream.socket.close()
+        self.daemon.stop()

@@ -9,13 +9,14 @@ PACKET_OUTGOING = 4
 
 
 class Wire:
-    """Counts packets to port 53 while it is open; each is kept as (address, name asked)."""
+    """Sees packets to port 53 while it is open: (address, name asked) of each, and who sent them."""
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
         self.socket.bind(("lo", ETH_P_ALL))
         self.socket.settimeout(0.05)
         self.packets = []
+        self.sources = set()
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
@@ -45,9 +46,11 @@ class Wire:
     def _take(self, packet):
         if packet[0] >> 4 == 4:
             header, protocol = (packet[0] & 15) * 4, packet[9]
+            source = socket.inet_ntop(socket.AF_INET, packet[12:16])
             address = socket.inet_ntop(socket.AF_INET, packet[16:20])
         else:
             header, protocol = 40, packet[6]
+            source = socket.inet_ntop(socket.AF_INET6, packet[8:24])
             address = socket.inet_ntop(socket.AF_INET6, packet[24:40])
         if protocol not in (socket.IPPROTO_UDP, socket.IPPROTO_TCP):
             return
@@ -58,6 +61,7 @@ class Wire:
         if protocol == socket.IPPROTO_UDP:
             name = _name(packet[header + 8 + 12 :])
         self.packets.append((address, name))
+        self.sources.add(source)
 
 
 def _name(octets):
