@@ -189,7 +189,7 @@ static void a_flushed_redis_does_not_empty_the_list(void **state)
     (void)SERVER_WRITE(&server, "change", "x", "+second.example");
     wait_until(node_lists(&node, "x", "second.example"));
     assert_false(node_lists(&node, "x", "evil.example"));
-    assert_string_equal(node_status(&node).lineage, "11111111-2222-3333-4444-555555555555");
+    wait_until(strcmp(node_status(&node).lineage, "11111111-2222-3333-4444-555555555555") == 0);
     assert_true(images("lineage") == 1);
     assert_string_equal(node_status(&node).error, "");
 }
