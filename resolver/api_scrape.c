@@ -42,11 +42,10 @@ static void render_process(struct metrics_text *text, const struct api *api)
 {
     struct rusage usage;
     struct rlimit limit;
-    metrics_family(text, "process_start_time_seconds", "gauge",
-                   "Start of the process, seconds since 1970 UTC.");
-    metrics_printf(text, "process_start_time_seconds %" PRId64 "\n", api->started_s);
-    metrics_family(text, "process_resident_memory_bytes", "gauge", "Memory in use.");
-    metrics_printf(text, "process_resident_memory_bytes %" PRIu64 "\n", read_resident());
+    metrics_number(text, "process_start_time_seconds", "gauge",
+                   "Start of the process, seconds since 1970 UTC.", (uint64_t)api->started_s);
+    metrics_number(text, "process_resident_memory_bytes", "gauge", "Memory in use.",
+                   read_resident());
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         metrics_family(text, "process_cpu_seconds_total", "counter",
                        "Processor time, of user and system.");
@@ -54,11 +53,11 @@ static void render_process(struct metrics_text *text, const struct api *api)
                        (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     }
-    metrics_family(text, "process_open_fds", "gauge", "Open file descriptors.");
-    metrics_printf(text, "process_open_fds %" PRIu64 "\n", count_descriptors());
+    metrics_number(text, "process_open_fds", "gauge", "Open file descriptors.",
+                   count_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        metrics_family(text, "process_max_fds", "gauge", "File descriptors that may be open.");
-        metrics_printf(text, "process_max_fds %ju\n", (uintmax_t)limit.rlim_cur);
+        metrics_number(text, "process_max_fds", "gauge", "File descriptors that may be open.",
+                       limit.rlim_cur);
     }
 }
 
@@ -73,9 +72,9 @@ static void render_node(struct metrics_text *text, const struct api *api)
     metrics_printf(text, "sinkhole_build_info{version=\"%s\",node=\"", SINKHOLE_VERSION);
     metrics_label(text, api->node);
     metrics_printf(text, "\"} 1\n");
-    metrics_family(text, "sinkhole_ready", "gauge",
-                   "1 while the list is loaded and recursion answers.");
-    metrics_printf(text, "sinkhole_ready %d\n", json_array_size(reasons) == 0);
+    metrics_number(text, "sinkhole_ready", "gauge",
+                   "1 while the list is loaded and recursion answers.",
+                   json_array_size(reasons) == 0);
     json_decref(reasons);
 }
 
@@ -148,15 +147,12 @@ static void render_hits(struct metrics_text *text, const struct api *api)
     metrics_printf(text, "sinkhole_hit_drops_total{reason=\"ring\"} %" PRIu64 "\n",
                    tally.ring_drops);
     metrics_printf(text, "sinkhole_hit_drops_total{reason=\"line\"} %" PRIu64 "\n", hitlog.dropped);
-    metrics_family(text, "sinkhole_hit_lines_written_total", "counter", "Lines of the hit log.");
-    metrics_printf(text, "sinkhole_hit_lines_written_total %" PRIu64 "\n", hitlog.written);
-    metrics_family(text, "sinkhole_hit_log_failures_total", "counter",
-                   "Failures to open or write the hit log.");
-    metrics_printf(text, "sinkhole_hit_log_failures_total %" PRIu64 "\n", hitlog.failures);
-    metrics_family(text, "sinkhole_geoip_lookup_failures_total", "counter",
-                   "Look-ups that found the GeoIP database damaged.");
-    metrics_printf(text, "sinkhole_geoip_lookup_failures_total %" PRIu64 "\n",
-                   tally.lookup_failures);
+    metrics_number(text, "sinkhole_hit_lines_written_total", "counter", "Lines of the hit log.",
+                   hitlog.written);
+    metrics_number(text, "sinkhole_hit_log_failures_total", "counter",
+                   "Failures to open or write the hit log.", hitlog.failures);
+    metrics_number(text, "sinkhole_geoip_lookup_failures_total", "counter",
+                   "Look-ups that found the GeoIP database damaged.", tally.lookup_failures);
     metrics_family(text, "sinkhole_geoip_build_timestamp_seconds", "gauge",
                    "When the GeoIP database in use was built.");
     render_build(text, "country", tally.country_build_s);

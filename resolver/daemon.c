@@ -420,19 +420,16 @@ static void render_cache(void *context, struct metrics_text *text)
 {
     struct cache_totals totals;
     cache_totals(context, &totals);
-    metrics_family(text, "sinkhole_cache_entries", "gauge", "Answers in the cache.");
-    metrics_printf(text, "sinkhole_cache_entries %llu\n", (unsigned long long)totals.entries);
-    metrics_family(text, "sinkhole_cache_size_bytes", "gauge", "Memory set aside for the cache.");
-    metrics_printf(text, "sinkhole_cache_size_bytes %llu\n", (unsigned long long)totals.size);
-    metrics_family(text, "sinkhole_cache_puts_total", "counter", "Answers put into the cache.");
-    metrics_printf(text, "sinkhole_cache_puts_total %llu\n", (unsigned long long)totals.puts);
-    metrics_family(text, "sinkhole_cache_evictions_total", "counter",
-                   "Answers removed to make room.");
-    metrics_printf(text, "sinkhole_cache_evictions_total %llu\n",
-                   (unsigned long long)totals.evictions);
-    metrics_family(text, "sinkhole_cache_dropped_total", "counter",
-                   "Answers not kept because no room was free in time.");
-    metrics_printf(text, "sinkhole_cache_dropped_total %llu\n", (unsigned long long)totals.dropped);
+    metrics_number(text, "sinkhole_cache_entries", "gauge", "Answers in the cache.",
+                   totals.entries);
+    metrics_number(text, "sinkhole_cache_size_bytes", "gauge", "Memory set aside for the cache.",
+                   totals.size);
+    metrics_number(text, "sinkhole_cache_puts_total", "counter", "Answers put into the cache.",
+                   totals.puts);
+    metrics_number(text, "sinkhole_cache_evictions_total", "counter",
+                   "Answers removed to make room.", totals.evictions);
+    metrics_number(text, "sinkhole_cache_dropped_total", "counter",
+                   "Answers not kept because no room was free in time.", totals.dropped);
 }
 
 static void describe_cache(void *context, json_t *status)

@@ -121,6 +121,13 @@ void metrics_family(struct metrics_text *text, const char *family, const char *t
     metrics_printf(text, "\n# TYPE %s %s\n", family, type);
 }
 
+void metrics_number(struct metrics_text *text, const char *family, const char *type,
+                    const char *help, uint64_t value)
+{
+    metrics_family(text, family, type, help);
+    metrics_printf(text, "%s %" PRIu64 "\n", family, value);
+}
+
 uint64_t metrics_sum(const struct metrics *const *blocks, size_t count, enum metric metric)
 {
     uint64_t sum = 0;

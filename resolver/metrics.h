@@ -115,6 +115,9 @@ void metrics_label(struct metrics_text *text, const char *value);
 /* HELP and TYPE lines. `type` is "counter", "gauge" or "histogram". */
 void metrics_family(struct metrics_text *text, const char *family, const char *type,
                     const char *help);
+/* A family of one value without labels. */
+void metrics_number(struct metrics_text *text, const char *family, const char *type,
+                    const char *help, uint64_t value);
 
 /* Writes every counter and the histogram, summed over the blocks. */
 void metrics_render(struct metrics_text *text, const struct metrics *const *blocks, size_t count);

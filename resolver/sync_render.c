@@ -30,17 +30,15 @@ static void render_list(const struct sync *sync, const struct sync_status *statu
     bl_list_feeds(sync->list, render_entries, &entries);
     bl_rcu_offline();
     bl_rcu_unregister();
-    metrics_family(text, "sinkhole_blocklist_names", "gauge", "Names listed, by any feed.");
-    metrics_printf(text, "sinkhole_blocklist_names %" PRIu64 "\n", bl_list_names(sync->list));
-    metrics_family(text, "sinkhole_blocklist_octets", "gauge", "Memory of the list.");
-    metrics_printf(text, "sinkhole_blocklist_octets %" PRIu64 "\n", bl_list_octets(sync->list));
-    metrics_family(text, "sinkhole_blocklist_revision", "gauge",
-                   "Revision of Redis' list that is in force; 0 without Redis.");
-    metrics_printf(text, "sinkhole_blocklist_revision %" PRIu64 "\n", status->revision);
-    metrics_family(text, "sinkhole_blocklist_last_change_timestamp_seconds", "gauge",
-                   "When the list last changed; 0: not since the start.");
-    metrics_printf(text, "sinkhole_blocklist_last_change_timestamp_seconds %" PRId64 "\n",
-                   status->last_change_s);
+    metrics_number(text, "sinkhole_blocklist_names", "gauge", "Names listed, by any feed.",
+                   bl_list_names(sync->list));
+    metrics_number(text, "sinkhole_blocklist_octets", "gauge", "Memory of the list.",
+                   bl_list_octets(sync->list));
+    metrics_number(text, "sinkhole_blocklist_revision", "gauge",
+                   "Revision of Redis' list that is in force; 0 without Redis.", status->revision);
+    metrics_number(text, "sinkhole_blocklist_last_change_timestamp_seconds", "gauge",
+                   "When the list last changed; 0: not since the start.",
+                   (uint64_t)status->last_change_s);
 }
 
 static void render_rejected(const struct sync_totals *totals, struct metrics_text *text)
@@ -69,18 +67,13 @@ static void render_redis(const struct sync_status *status, const struct sync_tot
         metrics_printf(text, "%s{reason=\"%s\"} %" PRIu64 "\n", family,
                        bl_image_reason_label((enum bl_image_reason)i), totals->images[i]);
     }
-    metrics_family(text, "sinkhole_blocklist_changes_total", "counter",
-                   "Log entries of Redis applied.");
-    metrics_printf(text, "sinkhole_blocklist_changes_total %" PRIu64 "\n", status->changes);
-    metrics_family(text, "sinkhole_redis_up", "gauge", "1 while Redis answers.");
-    metrics_printf(text, "sinkhole_redis_up %d\n", status->connected);
-    metrics_family(text, "sinkhole_redis_reconnects_total", "counter",
-                   "Connections made to Redis after the first.");
-    metrics_printf(text, "sinkhole_redis_reconnects_total %" PRIu64 "\n", status->reconnects);
-    metrics_family(text, "sinkhole_redis_last_contact_timestamp_seconds", "gauge",
-                   "When Redis last answered; 0: never.");
-    metrics_printf(text, "sinkhole_redis_last_contact_timestamp_seconds %" PRId64 "\n",
-                   status->last_contact_s);
+    metrics_number(text, "sinkhole_blocklist_changes_total", "counter",
+                   "Log entries of Redis applied.", status->changes);
+    metrics_number(text, "sinkhole_redis_up", "gauge", "1 while Redis answers.", status->connected);
+    metrics_number(text, "sinkhole_redis_reconnects_total", "counter",
+                   "Connections made to Redis after the first.", status->reconnects);
+    metrics_number(text, "sinkhole_redis_last_contact_timestamp_seconds", "gauge",
+                   "When Redis last answered; 0: never.", (uint64_t)status->last_contact_s);
 }
 
 void sync_render(const struct sync *sync, struct metrics_text *text)
