@@ -22,7 +22,7 @@ bool fold_add(struct fold *fold, const struct hit *hit, const struct tag *tag, u
 
 /* Closes lines, the oldest first: those of every second but `now_s` and the one after it, so that a
  * clock that was set back or ahead leaves none open. `write` gets each of them, and answers false
- * to keep that one and all others open for now. Node is for the caller to fill in. */
+ * to keep that one and all others open until the next call. Node is for the caller to fill in. */
 void fold_close(struct fold *fold, int64_t now_s,
                 bool (*write)(void *context, const struct hitline *line), void *context);
 

@@ -376,11 +376,6 @@ void channel_close(struct channel *channel)
     channel->blocked = false;
 }
 
-size_t channel_room(const struct channel *channel)
-{
-    return channel->capacity - (channel->end - channel->start);
-}
-
 int channel_put(struct channel *channel, const struct channel_record *record)
 {
     int size =

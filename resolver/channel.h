@@ -142,9 +142,6 @@ void channel_close(struct channel *channel); /* also one that is closed already 
 /* Adds a record to what waits. 0, or -ENOSPC when the bound is reached. */
 int channel_put(struct channel *channel, const struct channel_record *record);
 
-/* Room for records, in octets. */
-size_t channel_room(const struct channel *channel);
-
 /* Sends what waits. 0 when nothing is left; -EAGAIN when the socket is full (`blocked` is set);
  * another negative errno when the other end is gone. */
 int channel_flush(struct channel *channel);

@@ -19,8 +19,6 @@
 #define PREFIXES_MAX 4096u /* access.allow */
 #define LIST_FILES_MAX 256u
 #define OUTGOING_MAX 64u
-#define FORWARDS_MAX 256u
-#define FORWARD_TARGETS_MAX 16u
 #define HIT_OUTPUTS_MAX 16u
 #define HTTP_LISTEN_MAX 16u
 #define SINKHOLE_ADDRESSES_MAX 8u
